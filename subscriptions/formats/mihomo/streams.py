@@ -1,0 +1,141 @@
+"""TLS and transports of mihomo. A transport that it does not know it takes for TCP, without a word."""
+
+import json
+import re
+from collections.abc import Callable
+
+from subscriptions.formats.common import Entry, Inexpressible, fingerprint_of, only, parts, path_of, pinned, server_name
+from subscriptions.links import Node
+
+# Keys of Xray's ``extra`` under mihomo's names; texts and numbers, for mihomo reads both.
+_XHTTP_EXTRA = {
+    "xPaddingBytes": "x-padding-bytes",
+    "scMaxEachPostBytes": "sc-max-each-post-bytes",
+    "scMinPostsIntervalMs": "sc-min-posts-interval-ms",
+}
+_XMUX = {
+    "maxConcurrency": "max-concurrency",
+    "maxConnections": "max-connections",
+    "cMaxReuseTimes": "c-max-reuse-times",
+    "hMaxRequestTimes": "h-max-request-times",
+    "hMaxReusableSecs": "h-max-reusable-secs",
+    "hKeepAlivePeriod": "h-keep-alive-period",
+}
+_RANGE = re.compile(r"[0-9]{1,9}(?:-[0-9]{1,9})?", re.ASCII)
+
+
+def plain_tls(node: Node) -> Entry:
+    return {"tls": "security" in node.params, "skip-cert-verify": "insecure" in node.params}
+
+
+def quic_tls(node: Node) -> Entry:
+    return {
+        "sni": server_name(node),
+        "alpn": parts(node.params.get("alpn")),
+        "skip-cert-verify": "insecure" in node.params,
+        "fingerprint": pinned(node),
+    }
+
+
+def stream_tls(node: Node) -> Entry:
+    """TLS and REALITY of vless, vmess and trojan."""
+    given = node.params
+    if "security" not in given:
+        return {}
+    found: Entry = {
+        "tls": True,
+        "servername": server_name(node),
+        "alpn": parts(given.get("alpn")),
+        "skip-cert-verify": "insecure" in given,
+        "client-fingerprint": fingerprint_of(node),
+    }
+    if given["security"] == "reality":
+        return found | {"reality-opts": only({"public-key": given["pbk"], "short-id": given.get("sid")})}
+    return found | {"fingerprint": pinned(node)}
+
+
+def transport(node: Node) -> Entry:
+    network = node.params.get("network", "tcp")
+    if network == "tcp" and node.params.get("header_type", "none") == "none":
+        return {}
+    write = _TRANSPORTS.get(network)
+    if write is None:
+        raise Inexpressible
+    return write(node)
+
+
+def _http_header(node: Node) -> Entry:
+    """TCP that begins like HTTP."""
+    if node.protocol == "trojan" or node.params["header_type"] != "http":
+        raise Inexpressible
+    headers = only({"Host": parts(node.params.get("host"))})
+    paths = parts(node.params.get("path")) or ["/"]
+    return {"network": "http", "http-opts": only({"method": "GET", "path": paths, "headers": headers})}
+
+
+def _ws(node: Node) -> Entry:
+    path, early = path_of(node)
+    found: Entry = {"path": path, "headers": only({"Host": node.params.get("host")})}
+    if early:
+        found |= {"max-early-data": early, "early-data-header-name": "Sec-WebSocket-Protocol"}
+    return {"network": "ws", "ws-opts": only(found)}
+
+
+def _httpupgrade(node: Node) -> Entry:
+    path, early = path_of(node)
+    found = {
+        "path": path,
+        "headers": only({"Host": node.params.get("host")}),
+        "v2ray-http-upgrade": True,
+        "v2ray-http-upgrade-fast-open": early > 0,
+    }
+    return {"network": "ws", "ws-opts": only(found)}
+
+
+def _grpc(node: Node) -> Entry:
+    return {"network": "grpc", "grpc-opts": {"grpc-service-name": node.params.get("service_name", "")}}
+
+
+def _h2(node: Node) -> Entry:
+    if "security" not in node.params:
+        raise Inexpressible
+    return {"network": "h2", "h2-opts": only({"path": path_of(node)[0], "host": parts(node.params.get("host"))})}
+
+
+def _xhttp(node: Node) -> Entry:
+    """Only with vless: the other protocols would go out over bare TCP without a word."""
+    mode = node.params.get("mode", "auto")
+    if node.protocol != "vless" or mode not in {"auto", "packet-up", "stream-up", "stream-one"}:
+        raise Inexpressible
+    found = {"path": path_of(node)[0], "host": node.params.get("host"), "mode": mode}
+    return {"network": "xhttp", "xhttp-opts": only(found | _xhttp_extra(node.params.get("extra_json", "{}")))}
+
+
+def _xhttp_extra(text: str) -> Entry:
+    extra = json.loads(text)
+    if not isinstance(extra, dict) or extra.get("downloadSettings"):
+        raise Inexpressible
+    headers, xmux = extra.get("headers"), extra.get("xmux")
+    return _ranges(extra, _XHTTP_EXTRA) | {
+        "no-grpc-header": extra.get("noGRPCHeader") is True,
+        "headers": {key: value for key, value in headers.items() if isinstance(value, str)}
+        if isinstance(headers, dict)
+        else None,
+        "reuse-settings": _ranges(xmux, _XMUX) if isinstance(xmux, dict) else None,
+    }
+
+
+def _ranges(given: Entry, names: dict[str, str]) -> Entry:
+    """Numbers and ranges under mihomo's names; whatever else stands there would cost the whole list."""
+    found = {ours: str(given[theirs]) for theirs, ours in names.items() if theirs in given}
+    return {name: value for name, value in found.items() if _RANGE.fullmatch(value)}
+
+
+_TRANSPORTS: dict[str, Callable[[Node], Entry]] = {
+    "tcp": _http_header,
+    "ws": _ws,
+    "httpupgrade": _httpupgrade,
+    "grpc": _grpc,
+    "http": _h2,
+    "xhttp": _xhttp,
+}

@@ -1,0 +1,55 @@
+"""Whole Xray configurations, one a server, each with its ``remarks``: what v2rayNG, v2rayN, Happ and Streisand import.
+
+Sources: xtls.github.io/config; github.com/XTLS/Xray-core/discussions/4877. Each stands for itself,
+so that one which an older core refuses leaves the others alone.
+"""
+
+from collections.abc import Sequence
+
+from subscriptions.formats.common import Entry, Inexpressible, written
+from subscriptions.links import Node
+
+from .outbounds import PROTOCOLS
+
+_SNIFFING = {"enabled": True, "destOverride": ["http", "tls", "quic"]}
+# The ports at which v2rayNG and v2rayN expect a configuration to listen.
+_INBOUNDS = [
+    {
+        "tag": "socks",
+        "listen": "127.0.0.1",
+        "port": 10808,
+        "protocol": "socks",
+        "settings": {"auth": "noauth", "udp": True},
+        "sniffing": _SNIFFING,
+    },
+    {"tag": "http", "listen": "127.0.0.1", "port": 10809, "protocol": "http", "sniffing": _SNIFFING},
+]
+_OTHERS = [{"tag": "direct", "protocol": "freedom"}, {"tag": "block", "protocol": "blackhole"}]
+_PRIVATE = [
+    "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+    "::1/128", "fc00::/7", "fe80::/10",
+]  # fmt: skip
+_ROUTING = {
+    "domainStrategy": "AsIs",
+    "rules": [{"type": "field", "ip": _PRIVATE, "outboundTag": "direct"}],
+}
+
+
+def render(nodes: Sequence[Node]) -> bytes:
+    texts = [each.text for each in written(nodes, entry)]
+    return ("[\n" + ",\n".join(texts) + "\n]\n").encode() if texts else b"[]\n"
+
+
+def entry(node: Node, name: str) -> Entry:
+    """A configuration that uses the node; raises Inexpressible."""
+    write = PROTOCOLS.get(node.protocol)
+    if write is None:
+        raise Inexpressible
+    return {
+        "remarks": name,
+        "log": {"loglevel": "warning"},
+        "dns": {"servers": ["1.1.1.1", "8.8.8.8"]},
+        "inbounds": _INBOUNDS,
+        "outbounds": [{"tag": "proxy", **write(node)}, *_OTHERS],
+        "routing": _ROUTING,
+    }

@@ -1,0 +1,50 @@
+"""The project's settings with what tests need: nothing of the developer's own .env or environment."""
+
+import atexit
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+_OURS = {
+    "EMAIL_URL",
+    "EMAIL_FROM",
+    "SECRET_KEY",
+    "CACHE_URL",
+    "DEBUG",
+    "HOST",
+    "PORT",
+    "WEB_CONCURRENCY",
+    "PROMETHEUS_MULTIPROC_DIR",
+}
+for _name in [name for name in os.environ if name.startswith("XPERT_") or name in _OURS]:
+    del os.environ[_name]
+
+os.environ |= {
+    "XPERT_ENV_FILE": os.devnull,
+    "SECRET_KEY": "only-for-tests-" + "0123456789abcdef" * 4,
+    # A test that is about limits sets them.
+    "XPERT_RATE_REPORTS": "",
+    "XPERT_RATE_SUBSCRIPTIONS": "",
+    "XPERT_RATE_ADDRESS": "",
+}
+
+from xpert_panel.settings import *  # noqa: E402, F403
+from xpert_panel.settings import DATABASES, STORAGES  # noqa: E402
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # A file, not memory: threads and processes of one test share it, as in production.
+    _database = Path(tempfile.gettempdir()) / f"xpert-panel-tests-{secrets.token_hex(8)}.db"
+    DATABASES["default"] |= {"NAME": str(_database), "TEST": {"NAME": str(_database)}}
+
+    @atexit.register
+    def _remove_database() -> None:
+        for path in _database.parent.glob(f"{_database.name}*"):
+            path.unlink()
+
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Static files straight from the apps: no collectstatic before the tests.
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True

@@ -1,0 +1,7 @@
+"""The least that a project needs for the app ``subscriptions``, which builds on ``traffic``."""
+
+from tests.settings_traffic import *  # noqa: F403
+from tests.settings_traffic import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "subscriptions"]
+ROOT_URLCONF = "subscriptions.urls"

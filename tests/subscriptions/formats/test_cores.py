@@ -1,0 +1,69 @@
+"""What we write, before the judges: the cores themselves."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from subscriptions import formats, links, notices
+from subscriptions.links import Node
+
+from .cores import (
+    mihomo_complains,
+    needs_mihomo,
+    needs_sing_box,
+    sample_nodes,
+    sing_box_complains,
+    without_utls,
+)
+from .strategies import lists
+
+NOTICES = [links.parse(notices.link(state, "fa")) for state in ("disabled", "expired", "limited")]
+# Whole lists are slow to make, and slow to look at.
+SEVERAL = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+LISTS = {
+    "the samples": sample_nodes(),
+    "nothing": [],
+    "a notice": NOTICES[:1],
+    "the same thrice": sample_nodes()[:1] * 3,
+    "a per cent sign in a plugin's path": [
+        links.parse("ss://aes-128-gcm:pw@a.example:1?plugin=v2ray-plugin%3Bpath%3D%2F50%25b")
+    ],
+}
+
+
+@needs_mihomo
+@pytest.mark.parametrize("wanted", LISTS.values(), ids=LISTS)
+def test_mihomo_accepts(wanted: list[Node], tmp_path: Path) -> None:
+    assert mihomo_complains(formats.render("mihomo", wanted), tmp_path) == ""
+
+
+@needs_sing_box
+@pytest.mark.parametrize("wanted", LISTS.values(), ids=LISTS)
+def test_sing_box_accepts(wanted: list[Node], tmp_path: Path) -> None:
+    assert sing_box_complains(without_utls(json.loads(formats.render("sing-box", wanted))), tmp_path) == ""
+
+
+@needs_sing_box
+def test_of_a_fingerprint_sing_box_only_says_that_this_build_lacks_it(tmp_path: Path) -> None:
+    with_utls = [node for node in sample_nodes() if {"fp", "pbk"} & node.params.keys()]
+    for node in with_utls:
+        complaint = sing_box_complains(formats.render("sing-box", [node]), tmp_path)
+        assert not complaint or re.search("uTLS.* is not included in this build", complaint)
+
+
+@needs_mihomo
+@SEVERAL
+@given(wanted=lists())
+def test_no_server_breaks_the_list_for_mihomo(wanted: list[Node], tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert mihomo_complains(formats.render("mihomo", wanted), tmp_path_factory.mktemp("mihomo")) == ""
+
+
+@needs_sing_box
+@SEVERAL
+@given(wanted=lists())
+def test_no_server_breaks_the_list_for_sing_box(wanted: list[Node], tmp_path_factory: pytest.TempPathFactory) -> None:
+    content = without_utls(json.loads(formats.render("sing-box", wanted)))
+    assert sing_box_complains(content, tmp_path_factory.mktemp("sing-box")) == ""

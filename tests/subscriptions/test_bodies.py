@@ -1,0 +1,193 @@
+"""What sources send: every form seen in the wild, and what hostile ones would."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from subscriptions import links
+from subscriptions.bodies import MAX_LINES, MAX_NODES, BodyError, lines_of, parse
+
+DATA = Path(__file__).parent / "data"
+BODIES = [json.loads(line) for line in (DATA / "bodies" / "index.jsonl").read_text().splitlines()]
+LINKS = [json.loads(line) for line in (DATA / "links.jsonl").read_text().splitlines()]
+A, B = "trojan://pw@a.example.com:1#A", "trojan://pw@b.example.com:2#B"
+
+
+def names(body: bytes | str, **options: Any) -> list[str]:
+    encoded = body.encode() if isinstance(body, str) else body
+    return [node.remark for node in parse(encoded, **options).nodes]
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def refusal(body: bytes | str) -> str:
+    with pytest.raises(BodyError) as caught:
+        parse(body.encode() if isinstance(body, str) else body)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("sample", BODIES, ids=[sample["file"] for sample in BODIES])
+def test_every_known_form_is_read(sample: dict[str, Any]) -> None:
+    body = (DATA / "bodies" / sample["file"]).read_bytes()
+    if sample["kind"] == "links":
+        assert len(parse(body).nodes) == sample["links"]
+    else:
+        assert refusal(body) == sample["kind"]
+
+
+@pytest.mark.parametrize("row", LINKS, ids=[str(row["id"]) for row in LINKS])
+def test_a_source_passes_on_the_valid_links_and_no_other(row: dict[str, Any]) -> None:
+    if row["valid"]:
+        found = parse(row["link"].encode()).nodes[0]
+        assert (found.server, found.port) == (row["server"], row["port"])
+    else:
+        try:
+            found_nodes = parse(row["link"].encode()).nodes
+        except BodyError:
+            return
+        # What is no link as a whole may hold two of them.
+        assert row["reason"] == "two_links"
+        assert len(found_nodes) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1251"])
+def test_a_cyrillic_name_survives_every_encoding(encoding: str) -> None:
+    bom = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}.get(encoding, b"")
+    assert names(bom + "trojan://pw@a.example.com:1#Вена".encode(encoding)) == ["Вена"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_may_end_in_any_way(end: str) -> None:
+    assert names(end.join([A, "", B])) == ["A", "B"]
+
+
+@pytest.mark.parametrize("comment", ["#profile-title: x", "//x: y", "STATUS=ok", "REMARKS=mine", "   # x"])
+def test_comments_are_left_out_without_being_counted(comment: str) -> None:
+    assert parse(f"{comment}\n{A}\n".encode()).skipped == {}
+
+
+def test_links_glued_by_a_blank_are_cut_apart() -> None:
+    assert names(f"{A} {B}") == ["A", "B"]
+
+
+def test_a_page_in_a_name_is_not_cut_off() -> None:
+    assert names("trojan://pw@a.example.com:1#A see https://example.com") == ["A see https://example.com"]
+
+
+def test_urlsafe_base64_is_read() -> None:
+    text = "trojan://pw@a.example.com:1#A>>>???"
+    assert "_" in (body := base64.urlsafe_b64encode(text.encode()).decode()) or "-" in body
+    assert len(names(body)) == 1
+
+
+@pytest.mark.parametrize("pad", [True, False])
+def test_base64_line_by_line_is_read(pad: bool) -> None:
+    lines = [encoded(A), encoded(B + "x"), encoded(A + "yy")]
+    body = "\n".join(lines if pad else [line.rstrip("=") for line in lines])
+    assert len(parse(body.encode()).nodes) + parse(body.encode()).skipped.get("duplicate", 0) == 3
+
+
+def test_two_layers_of_base64_are_read_and_three_are_not() -> None:
+    twice = encoded(encoded(A))
+    assert names(twice) == ["A"]
+    assert refusal(encoded(twice)) == "unknown"
+
+
+def test_base64_of_a_page_is_a_page() -> None:
+    assert refusal(encoded("<html>")) == "html"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "empty"),
+        (b"\xef\xbb\xbf \n", "empty"),
+        (b"\0\0\0", "empty"),
+        (b"<?xml version='1.0'?>", "html"),
+        (b'{"outbounds": []}', "json"),
+        (b"[]", "json"),
+        (b"port: 1\nproxies: []\n", "clash-yaml"),
+        (b"Not found", "unknown"),
+        (b"YWJj$ZGVm", "unknown"),
+        (b"A", "unknown"),
+        (bytes(range(256)) * 100, "unknown"),
+        (b"\x1f\x8b\x08" + b"\xff" * 1000, "unknown"),
+        (b"vless://nonsense", "no_nodes"),
+        (b"trojan://pw@10.0.0.1:443", "no_nodes"),
+    ],
+)
+def test_what_is_no_list_says_why(body: bytes, code: str) -> None:
+    assert refusal(body) == code
+
+
+@pytest.mark.parametrize("count", [MAX_LINES, MAX_LINES + 1])
+def test_a_list_has_5000_lines_at_most(count: int) -> None:
+    body = "\n".join([A] * count)
+    if count == MAX_LINES:
+        assert parse(body.encode()).skipped == {"duplicate": MAX_LINES - 1}
+    else:
+        assert refusal(body) == "too_many_lines"
+
+
+def test_lines_glued_together_count_too() -> None:
+    assert refusal(" ".join([A] * (MAX_LINES + 1))) == "too_many_lines"
+
+
+@pytest.mark.parametrize("count", [MAX_NODES, MAX_NODES + 1])
+def test_a_source_gives_2000_servers_at_most(count: int) -> None:
+    found = parse("\n".join(f"trojan://pw{number}@a.example.com:1" for number in range(count)).encode())
+    assert len(found.nodes) == MAX_NODES
+    assert found.skipped.get("over_limit", 0) == count - MAX_NODES
+
+
+def test_a_link_longer_than_4096_characters_is_left_out() -> None:
+    found = parse(f"{A}\n{A}{'x' * 4096}".encode())
+    assert found.skipped == {"too_long": 1}
+
+
+def test_what_is_left_out_is_counted_by_reason() -> None:
+    body = f"{A}\n{A}#again\nvless://\ntrojan://pw@10.0.0.1:1\ntrojan://pw@0.0.0.0:1#limit reached"
+    assert parse(body.encode()).skipped == {"duplicate": 1, "empty": 1, "private_host": 1, "pseudo": 1}
+
+
+NIL = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        f"vless://{NIL}@0.0.0.0:1?type=tcp#%E2%9B%94",
+        f"vless://{NIL}@127.0.0.1:1#limit",
+        f"vless://{NIL}@a.example.com:443#expired",
+        "trojan://pw@[::]:443#expired",
+        "trojan://pw@127.0.0.1:1#expired",
+    ],
+)
+def test_another_panels_notes_are_no_servers_even_where_private_ones_are_allowed(link: str) -> None:
+    assert names(f"{A}\n{link}", private=True) == ["A"]
+
+
+def test_private_servers_pass_where_they_are_allowed() -> None:
+    assert names("trojan://pw@10.0.0.1:443#mine", private=True) == ["mine"]
+
+
+@given(
+    st.binary(max_size=300) | st.text(max_size=300).map(str.encode) | st.text(max_size=99).map(encoded).map(str.encode)
+)
+def test_any_body_gives_lines_or_a_body_error(body: bytes) -> None:
+    try:
+        assert all(isinstance(line, str) for line in lines_of(body))
+        parse(body)
+    except BodyError:
+        pass
+
+
+def test_the_schemes_are_those_of_links() -> None:
+    assert all(lines_of(f"{scheme}://x".encode()) for protocol in links.PROTOCOLS for scheme in protocol.schemes)

@@ -1,0 +1,66 @@
+import pytest
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
+
+from traffic.views import errors
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/nowhere", "/api/xpert/nowhere", "/api/xpert/", "/api/xpert/traffic-webhook/x"],
+)
+def test_what_is_not_there_is_404_in_json(path: str) -> None:
+    response = Client().get(path)
+    assert (response.status_code, response.json()) == (404, {"detail": "Not Found."})
+
+
+def test_people_in_the_admin_get_a_page() -> None:
+    response = Client().get("/static/nowhere.css")
+    assert response.status_code == 404
+    assert response["Content-Type"].startswith("text/html")
+
+
+def test_a_wrong_host_is_400_in_json() -> None:
+    response = Client(headers={"host": "evil.example"}).get("/api/xpert/traffic-stats/user123")
+    assert response.status_code == 400
+    assert list(response.json()) == ["detail"]
+    assert "evil" not in response.content.decode()
+
+
+def answers(path: str) -> list[HttpResponse]:
+    request = RequestFactory().get(path)
+    return [
+        errors.bad_request(request, SuspiciousOperation("secret")),
+        errors.permission_denied(request, PermissionDenied("secret")),
+        errors.not_found(request, Exception("secret")),
+        errors.server_error(request),
+    ]
+
+
+def test_the_api_says_no_more_than_the_status() -> None:
+    for response, status in zip(answers("/api/xpert/sub"), (400, 403, 404, 500), strict=True):
+        assert response.status_code == status
+        assert response["Content-Type"] == "application/json"
+        assert b"secret" not in response.content
+
+
+def test_the_admin_gets_django_s_own_pages() -> None:
+    for response, status in zip(answers("/admin/x"), (400, 403, 404, 500), strict=True):
+        assert response.status_code == status
+        assert response["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "This page was open for too long"), ("ru", "слишком долго")])
+def test_a_form_of_an_old_page_is_refused_in_the_panel_s_words(language: str, words: str) -> None:
+    client = Client(enforce_csrf_checks=True, headers={"accept-language": language})
+    answer = client.post("/admin/login/", {"username": "eva"})
+    assert answer.status_code == 403
+    assert words in answer.content.decode()
+
+
+def test_outside_the_admin_it_is_refused_in_json() -> None:
+    answer = errors.csrf_failure(RequestFactory().post("/api/xpert/sub"), "no cookie")
+    assert (answer.status_code, answer.content) == (403, b'{"detail": "Forbidden."}')

@@ -1,0 +1,1 @@
+"""The endpoints. They ask, and format the answer; they never count."""

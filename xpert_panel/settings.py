@@ -1,0 +1,351 @@
+"""The only reader of the environment; what each variable means is in ``.env.example``.
+
+A value that cannot be read is kept as it was written: the system checks of the
+apps then name the variable and say what it takes, instead of a traceback here.
+"""
+
+import contextlib
+import os
+import sys
+import warnings
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.templatetags.static import static
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+XPERT_ENV_FILE = str(os.environ.get("XPERT_ENV_FILE", BASE_DIR / ".env"))
+env.read_env(XPERT_ENV_FILE)
+
+
+def text(name: str, default: str = "") -> str:
+    value: str = env.str(name, default=default)
+    return value.strip() or default
+
+
+def flag(name: str, *, default: bool) -> bool | str:
+    value = text(name, str(default))
+    return {
+        "true": True,
+        "1": True,
+        "yes": True,
+        "on": True,
+        "false": False,
+        "0": False,
+        "no": False,
+        "off": False,
+    }.get(value.lower(), value)
+
+
+def number(name: str, default: int) -> int | str:
+    value = text(name, str(default))
+    return int(value) if value.isascii() and value.removeprefix("-").isdigit() else value
+
+
+def names(name: str) -> list[str]:
+    return [part.strip() for part in text(name).split(",") if part.strip()]
+
+
+def url_settings(name: str, read: Any) -> dict[str, Any]:
+    """Database or cache from its URL; a URL that cannot be read ends the start with a sentence."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # our sentence says it better
+            return dict(read(name))
+    except (environ.ImproperlyConfigured, ValueError, KeyError):
+        sys.exit(f"{name} is not a URL this panel can read; see .env.example for its form.")
+
+
+# --- Xpert: typed and checked by traffic.conf and subscriptions.conf ---------
+
+XPERT_TRAFFIC_TRACKING_ENABLED = flag("XPERT_TRAFFIC_TRACKING_ENABLED", default=True)
+XPERT_TRAFFIC_DB_PATH = text("XPERT_TRAFFIC_DB_PATH", "data/traffic_stats.db")
+XPERT_TRAFFIC_RETENTION_DAYS = number("XPERT_TRAFFIC_RETENTION_DAYS", 0)
+XPERT_DOMAIN = text("XPERT_DOMAIN")
+XPERT_OPEN_ACCESS = flag("XPERT_OPEN_ACCESS", default=False)
+XPERT_REPORTS_NEED_KEY = flag("XPERT_REPORTS_NEED_KEY", default=False)
+XPERT_RATE_REPORTS = env.str("XPERT_RATE_REPORTS", default="120/min").strip()
+XPERT_RATE_SUBSCRIPTIONS = env.str("XPERT_RATE_SUBSCRIPTIONS", default="60/min").strip()
+XPERT_RATE_ADDRESS = env.str("XPERT_RATE_ADDRESS", default="1200/min").strip()
+XPERT_TRUSTED_PROXIES = number("XPERT_TRUSTED_PROXIES", 0)
+XPERT_HTTPS = flag("XPERT_HTTPS", default=False)
+XPERT_ALLOWED_HOSTS = names("XPERT_ALLOWED_HOSTS")
+XPERT_CORS_ORIGINS = names("XPERT_CORS_ORIGINS")
+XPERT_TIME_ZONE = text("XPERT_TIME_ZONE", "UTC")
+XPERT_LANGUAGE = text("XPERT_LANGUAGE", "en")
+XPERT_USERINFO_TOTAL = text("XPERT_USERINFO_TOTAL", "auto")
+XPERT_SUPPORT_URL = text("XPERT_SUPPORT_URL")
+XPERT_PROFILE_WEB_PAGE_URL = text("XPERT_PROFILE_WEB_PAGE_URL")
+XPERT_HITS_ENABLED = flag("XPERT_HITS_ENABLED", default=True)
+XPERT_HITS_RETENTION_DAYS = number("XPERT_HITS_RETENTION_DAYS", 30)
+XPERT_ALLOW_PRIVATE_SOURCES = flag("XPERT_ALLOW_PRIVATE_SOURCES", default=False)
+XPERT_SOURCES_ALLOW = names("XPERT_SOURCES_ALLOW")
+XPERT_SOURCES_USER_AGENT = text("XPERT_SOURCES_USER_AGENT")
+XPERT_SOURCES_MAX_MB = number("XPERT_SOURCES_MAX_MB", 5)
+XPERT_DOWN_NODES = text("XPERT_DOWN_NODES", "last")
+XPERT_TELEGRAM_URL = text("XPERT_TELEGRAM_URL", "https://api.telegram.org")
+XPERT_LOG_LEVEL = text("XPERT_LOG_LEVEL", "INFO").upper()
+XPERT_LOG_FORMAT = text("XPERT_LOG_FORMAT", "text").lower()
+
+# From the checkout, wherever a command is started.
+XPERT_BACKUP_FOLDER = str(BASE_DIR / text("XPERT_BACKUP_FOLDER", "data/backups"))
+
+HOST = text("HOST", "127.0.0.1")
+PORT = number("PORT", 8000)
+WEB_CONCURRENCY = number("WEB_CONCURRENCY", 1)
+
+# --- Django ------------------------------------------------------------------
+
+DEBUG = flag("DEBUG", default=False)
+if not isinstance(DEBUG, bool):
+    sys.exit(f"DEBUG takes True or False, not {DEBUG!r}.")
+SECRET_KEY = text("SECRET_KEY")
+if not SECRET_KEY:
+    sys.exit("SECRET_KEY is missing: start with script/server, which writes one into .env, or set it.")
+
+_domain = XPERT_DOMAIN.split("://", 1)[-1].rstrip("/")
+_domain_host = _domain if _domain.startswith("[") else _domain.partition(":")[0]
+LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = [*XPERT_ALLOWED_HOSTS, *LOOPBACK_HOSTS] if XPERT_ALLOWED_HOSTS else [_domain_host, *LOOPBACK_HOSTS]
+ALLOWED_HOSTS = [host for host in ALLOWED_HOSTS if host]
+
+INSTALLED_APPS = [
+    "unfold",  # before the admin, whose site and templates it replaces
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "axes",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "corsheaders",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "traffic",
+    "subscriptions",
+]
+
+MIDDLEWARE = [
+    "traffic.middleware.RequestLogMiddleware",
+    "traffic.middleware.TrustedProxyMiddleware",
+    "traffic.middleware.ContentPolicyMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    # Without origins to let in it would only add "origin" to every Vary.
+    *(["corsheaders.middleware.CorsMiddleware"] if XPERT_CORS_ORIGINS else []),
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "traffic.middleware.PanelLocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "subscriptions.middleware.SubscriptionHitMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "xpert_panel.urls"
+WSGI_APPLICATION = "xpert_panel.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# A group of subscribers is saved with one field for each of them.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def _sqlite() -> dict[str, Any]:
+    path = BASE_DIR / XPERT_TRAFFIC_DB_PATH
+    with contextlib.suppress(OSError):  # script/server says what is wrong with the folder
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(path),
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",  # a writer queues at BEGIN instead of failing at its first write
+            "timeout": 5,
+            # FULL: a commit is on disk before it is answered.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+        },
+    }
+
+
+def _postgresql() -> dict[str, Any]:
+    found = url_settings("DATABASE_URL", env.db_url)
+    if found.get("ENGINE") != "django.db.backends.postgresql":
+        sys.exit("DATABASE_URL takes postgres://…; leave it empty for SQLite in XPERT_TRAFFIC_DB_PATH.")
+    options = found.setdefault("OPTIONS", {})
+    # What Citus needs for statements over several shards; plain PostgreSQL takes it as an unknown label.
+    options["options"] = "-c citus.multi_shard_modify_mode=sequential"
+    return found | {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+
+
+DATABASES = {"default": _postgresql() if text("DATABASE_URL") else _sqlite()}
+
+CACHES = {
+    "default": url_settings("CACHE_URL", env.cache_url)
+    if text("CACHE_URL")
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 200_000}}
+}
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+# Who guesses a name's password from one address waits; others, and the same name from elsewhere, do not.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "traffic.admin.signing_in.client_ip"
+AXES_LOCKOUT_CALLABLE = "traffic.admin.signing_in.locked_out"
+AXES_DISABLE_ACCESS_LOG = True  # of those who got in, Django's own last_login tells enough
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False  # else each command begins with a line about it
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+
+# Without EMAIL_URL: the mail server of this machine, if it has one.
+globals().update(url_settings("EMAIL_URL", env.email_url) if text("EMAIL_URL") else {})
+EMAIL_TIMEOUT = 15
+DEFAULT_FROM_EMAIL = text("EMAIL_FROM", f"xpert-panel@{_domain_host or 'localhost'}")
+
+LANGUAGES = [("en", "English"), ("ru", "Русский"), ("fa", "فارسی")]
+LANGUAGE_CODE = XPERT_LANGUAGE if XPERT_LANGUAGE in dict(LANGUAGES) else "en"
+LOCALE_PATHS = [BASE_DIR / "xpert_panel" / "locale"]  # what the theme says; the apps bring their own
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+_BLUE = {
+    "50": "oklch(97% .014 254.604)",
+    "100": "oklch(93.2% .032 255.585)",
+    "200": "oklch(88.2% .059 254.128)",
+    "300": "oklch(80.9% .105 251.813)",
+    "400": "oklch(70.7% .165 254.624)",
+    "500": "oklch(62.3% .214 259.815)",
+    "600": "oklch(54.6% .245 262.881)",
+    "700": "oklch(48.8% .243 264.376)",
+    "800": "oklch(42.4% .199 265.638)",
+    "900": "oklch(37.9% .146 265.522)",
+    "950": "oklch(28.2% .091 267.935)",
+}
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+# The theme of the admin; what stands in the sidebar is declared by the admin classes.
+UNFOLD = {
+    "SITE_TITLE": "Xpert Panel",
+    "SITE_HEADER": "Xpert Panel",
+    "SITE_SYMBOL": "monitoring",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("traffic/icon.svg")}],
+    "SITE_URL": None,  # the panel is its own site: "/" leads back here
+    "DASHBOARD_CALLBACK": "traffic.admin.dashboard.dashboard",
+    "SIDEBAR": {
+        "navigation": "traffic.admin.navigation.sidebar",
+        "show_search": True,
+        "command_search": True,
+    },
+    "COMMAND": {"search_callback": "traffic.admin.search.found"},
+    "SHOW_LANGUAGES": True,
+    "LANGUAGES": {"navigation": "traffic.admin.navigation.languages"},
+    "COLORS": {"primary": _BLUE},
+}
+
+# --- Edge --------------------------------------------------------------------
+
+# Set by TrustedProxyMiddleware from what the trusted proxies say; no client can send this key.
+SECURE_PROXY_SSL_HEADER = ("XPERT_CLIENT_SCHEME", "https")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = SECURE_SSL_REDIRECT = XPERT_HTTPS is True
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)/?$"]  # probes on the machine itself speak http
+SECURE_HSTS_SECONDS = 31_536_000 if XPERT_HTTPS is True else 0
+# Other services of the operator's domain may not speak HTTPS: W005 and W021 are his to decide.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+if XPERT_HTTPS is not True:
+    # Without HTTPS by choice (the first look, or TLS elsewhere): these four say nothing new.
+    SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]
+X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "traffic.views.errors.csrf_failure"
+CSRF_TRUSTED_ORIGINS = [f"https://{_domain}", f"http://{_domain}"] if _domain else []
+
+CORS_ALLOWED_ORIGINS = XPERT_CORS_ORIGINS
+CORS_URLS_REGEX = r"^/api/xpert/.*$"
+CORS_ALLOW_HEADERS = [
+    "accept", "authorization", "content-type", "content-encoding", "x-api-key", "idempotency-key", "x-csrftoken",
+]  # fmt: skip
+CORS_EXPOSE_HEADERS = [
+    "Subscription-Userinfo", "Profile-Title", "Profile-Update-Interval", "Traffic-Webhook", "User-Token",
+    "Content-Disposition", "ETag", "Retry-After",
+]  # fmt: skip
+
+REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Xpert Panel",
+    "DESCRIPTION": "Traffic of external VPN servers: reports in, statistics and subscriptions out.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/xpert",
+    "PREPROCESSING_HOOKS": ["traffic.schema.without_trailing_slash"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "subscriptions.schema.add_subscriptions",
+    ],
+}
+
+# One line a request is written by RequestLogMiddleware, with secrets masked. Django's own
+# request log would print whole paths, tokens included, so it speaks only of what breaks.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"text": {"()": "traffic.logs.TextFormatter"}, "json": {"()": "traffic.logs.JSONFormatter"}},
+    "filters": {"client_mistakes": {"()": "traffic.logs.ClientMistakes"}},
+    "handlers": {
+        "stdout": {
+            "class": "traffic.logs.BoundedHandler",
+            "stream": "ext://sys.stdout",
+            "formatter": "json" if XPERT_LOG_FORMAT == "json" else "text",
+            "filters": ["client_mistakes"],
+        }
+    },
+    "root": {
+        "handlers": ["stdout"],
+        "level": XPERT_LOG_LEVEL if XPERT_LOG_LEVEL in {"DEBUG", "INFO", "WARNING", "ERROR"} else "INFO",
+    },
+    "loggers": {
+        "django": {"handlers": [], "level": "WARNING", "propagate": True},
+        "django.request": {"level": "CRITICAL", "propagate": True},
+        "axes": {"level": "WARNING", "propagate": True},  # who failed to sign in, not who did
+        "django.server": {"handlers": [], "level": "CRITICAL", "propagate": False},
+    },
+}
