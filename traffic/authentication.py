@@ -16,6 +16,8 @@ from .models import ApiKey
 
 # How exactly ``last_used_at`` is kept: a read must not cost a write each time.
 _LAST_USED = timedelta(minutes=5)
+# What the Marzban UI sends when nobody is signed in: JavaScript's words for a key that it does not have.
+_NO_SECRET = frozenset({"", "null", "undefined"})
 
 
 def digest(key: str) -> str:
@@ -51,7 +53,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         if "x-api-key" in request.headers:
             return str(request.headers["x-api-key"]).strip()
         kind, _, secret = str(request.headers.get("authorization", "")).partition(" ")
-        return secret.strip() if kind.lower() == "bearer" else None
+        return secret.strip() if kind.lower() == "bearer" and secret.strip() not in _NO_SECRET else None
 
     def _touch(self, key: ApiKey, now: datetime) -> None:
         if key.last_used_at and now - key.last_used_at < _LAST_USED:

@@ -185,6 +185,35 @@ def test_a_wrong_key_is_wrong_in_open_access_too() -> None:
     assert is_refused(get(READING["global"], authorization="Bearer wrong"))
 
 
+# The Marzban UI sends these when nobody is signed in.
+without_a_key = pytest.mark.parametrize(
+    "sent", ["Bearer null", "Bearer undefined", "Bearer ", "Bearer", "bearer  null "]
+)
+
+
+@without_a_key
+@pytest.mark.usefixtures("open_access")
+def test_a_bearer_that_names_no_key_is_none_at_all(sent: str) -> None:
+    assert get(READING["global"], authorization=sent).status_code == 200
+
+
+@without_a_key
+def test_a_bearer_that_names_no_key_opens_nothing(sent: str) -> None:
+    assert is_refused(get(READING["global"], authorization=sent))
+
+
+@pytest.mark.usefixtures("open_access")
+@pytest.mark.parametrize("sent", ["Bearer Null", "Bearer null null", "Bearer nullx", "Bearer undefined.", 'Bearer ""'])
+def test_what_only_looks_like_no_key_is_a_wrong_one(sent: str) -> None:
+    assert is_refused(get(READING["global"], authorization=sent))
+
+
+@pytest.mark.usefixtures("open_access")
+@pytest.mark.parametrize("sent", ["", "null", "undefined"])
+def test_a_header_of_its_own_always_names_a_key(sent: str) -> None:
+    assert is_refused(get(READING["global"], x_api_key=sent))
+
+
 # --- keys --------------------------------------------------------------------
 
 

@@ -323,14 +323,20 @@ def test_a_key_may_not_report_for_a_token_nobody_has(reporter: Client) -> None:
     assert post(wire(user_token="nobody"), reporter).status_code == 403
 
 
-@pytest.mark.parametrize(
-    "headers", [{"authorization": "Bearer wrong"}, {"x_api_key": "wrong"}, {"authorization": "Bearer "}]
-)
+@pytest.mark.parametrize("headers", [{"authorization": "Bearer wrong"}, {"x_api_key": "wrong"}, {"x_api_key": ""}])
 def test_a_wrong_key_is_401_though_none_is_needed(headers: dict[str, str]) -> None:
     response = post(wire(), **headers)
     assert response.status_code == 401
     assert response["WWW-Authenticate"] == "Bearer"
     assert nothing_stored()
+
+
+@pytest.mark.parametrize("bearer", ["Bearer null", "Bearer undefined", "Bearer "])
+def test_a_bearer_that_names_no_key_reports_like_nobody(settings: Settings, bearer: str) -> None:
+    assert post(wire(), authorization=bearer).json() == SUCCESS
+    settings.XPERT_REPORTS_NEED_KEY = True
+    assert post(wire(), authorization=bearer).status_code == 401
+    assert balance().life_connections == 1
 
 
 def test_reports_may_need_a_key(settings: Settings, reporter: Client, manager: Client, reader: Client) -> None:
