@@ -90,7 +90,20 @@ class PanelList(ChangeList):
         return super().url_for_result(result) if owner.home == "change" else owner.url(owner.home, result)
 
 
-class PanelAdmin(ModelAdmin[_M]):
+class GuardedAdmin(ModelAdmin[_M]):
+    """A filter typed by hand leads back to the whole list, and what goes with a deletion is told as counts."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        try:
+            return super().changelist_view(request, extra_context)
+        except BAD_FILTER:
+            return HttpResponseRedirect(f"{request.path}?e=1")
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Deleted:
+        return told_shortly(super().get_deleted_objects(objs, request))
+
+
+class PanelAdmin(GuardedAdmin[_M]):
     """Lists for many rows, and pages of one object beside its change page."""
 
     # A second count of the whole table on every search tells nobody anything.
@@ -129,10 +142,7 @@ class PanelAdmin(ModelAdmin[_M]):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         own = {"title": capfirst(self.opts.verbose_name_plural), "empty_text": self.empty_text}
-        try:
-            return super().changelist_view(request, own | (extra_context or {}))
-        except BAD_FILTER:
-            return HttpResponseRedirect(f"{request.path}?e=1")
+        return super().changelist_view(request, own | (extra_context or {}))
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """What the list itself offers. Any other, like ``token__startswith``, tells a viewer a secret bit by bit."""
@@ -148,9 +158,6 @@ class PanelAdmin(ModelAdmin[_M]):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return PanelList
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Deleted:
-        return told_shortly(super().get_deleted_objects(objs, request))
 
     def url(self, name: str, obj: models.Model) -> str:
         return reverse(f"{self.admin_site.name}:{self._url_name(name)}", args=[quote(obj.pk)])

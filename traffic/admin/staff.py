@@ -6,12 +6,11 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth import admin as auth_admin
 from django.contrib.auth.models import Group, Permission, User
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from unfold import forms as themed
 
-from .base import BAD_FILTER, Deleted, ModelAdmin, Section, told_shortly
+from .base import GuardedAdmin, Section
 
 for _model in (User, Group):
     if admin.site.is_registered(_model):  # not so when the project has users of its own
@@ -46,18 +45,9 @@ class _People:
             kwargs["form_class"] = PermissionsField
         return super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        try:
-            return super().changelist_view(request, extra_context)  # type: ignore[misc, no-any-return]
-        except BAD_FILTER:
-            return HttpResponseRedirect(f"{request.path}?e=1")
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Deleted:
-        return told_shortly(super().get_deleted_objects(objs, request))  # type: ignore[misc]
-
 
 @admin.register(User)
-class StaffAdmin(_People, auth_admin.UserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]  # it cannot be subscripted
+class StaffAdmin(_People, auth_admin.UserAdmin, GuardedAdmin[User]):  # type: ignore[type-arg]  # it cannot be subscripted
     section = Section.ACCESS
     icon = "badge"
     form = themed.UserChangeForm
@@ -72,6 +62,6 @@ class StaffAdmin(_People, auth_admin.UserAdmin, ModelAdmin[User]):  # type: igno
 
 
 @admin.register(Group)
-class StaffGroupAdmin(_People, auth_admin.GroupAdmin, ModelAdmin[Group]):
+class StaffGroupAdmin(_People, auth_admin.GroupAdmin, GuardedAdmin[Group]):
     section = Section.ACCESS
     icon = "groups"
