@@ -1,5 +1,5 @@
 import pytest
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
@@ -64,3 +64,20 @@ def test_a_form_of_an_old_page_is_refused_in_the_panel_s_words(language: str, wo
 def test_outside_the_admin_it_is_refused_in_json() -> None:
     answer = errors.csrf_failure(RequestFactory().post("/api/xpert/sub"), "no cookie")
     assert (answer.status_code, answer.content) == (403, b'{"detail": "Forbidden."}')
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", "No form takes more than 2.5 MB at once."), ("ru", "не больше 2,5 МБ.")]
+)
+def test_a_form_too_large_is_refused_in_the_panel_s_words(language: str, words: str) -> None:
+    client = Client(headers={"accept-language": language})
+    answer = client.post("/admin/login/", {"username": "x" * 3_000_000})
+    assert answer.status_code == 413
+    assert words in answer.content.decode()
+
+
+def test_outside_the_admin_a_form_too_large_is_refused_in_json() -> None:
+    request = RequestFactory().post("/api/xpert/sub", b"x", "text/plain")
+    answer = errors.bad_request(request, RequestDataTooBig("secret"))
+    assert (answer.status_code, answer["Content-Type"]) == (413, "application/json")
+    assert b"secret" not in answer.content

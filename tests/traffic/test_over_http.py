@@ -209,6 +209,13 @@ def test_a_body_too_large_is_413_and_the_connection_lives_on(panel: Panel, size:
         assert answer(connection).status == 200
 
 
+def test_a_form_too_large_is_answered_with_a_page(panel: Panel) -> None:
+    cookies = {"csrftoken": "0123456789abcdef" * 2}  # a browser's; without one nobody looks at the form
+    answer = requests.post(f"{panel.url}/admin/login/", {"username": "x" * 12 * MIB}, cookies=cookies, timeout=PATIENCE)
+    assert answer.status_code == 413
+    assert "No form takes more than 2.5 MB at once." in answer.text
+
+
 @pytest.mark.parametrize(
     "headers", [{"Content_Type": "text/plain"}, {"Authorization": "Bearer wrong"}, {"Content_Encoding": "br"}]
 )

@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import DisallowedHost
+from django.conf import settings
+from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
+from traffic.cells import round_size
 from traffic.exceptions import ServiceUnavailable
+from traffic.parsers import read_rest
 
 _UNKNOWN_HOST = gettext_noop(
     "The panel does not answer to this host name; its operator lists names in XPERT_ALLOWED_HOSTS."
@@ -20,6 +23,7 @@ _WORDS: dict[HTTPStatus, tuple[str | Promise, str | Promise]] = {
     HTTPStatus.BAD_REQUEST: (_("This cannot be read"), _("The address, or what was sent to it, is wrong.")),
     HTTPStatus.FORBIDDEN: (_("Not allowed"), _("Your account may not do this. An administrator can change that.")),
     HTTPStatus.NOT_FOUND: (_("Not found"), _("There is nothing at this address.")),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (_("Too large"), ""),
     HTTPStatus.INTERNAL_SERVER_ERROR: (_("The panel has failed"), _("Its log says why. Try again.")),
     HTTPStatus.SERVICE_UNAVAILABLE: (_("The panel is busy"), _("Try again in a moment.")),
 }
@@ -30,6 +34,8 @@ def _is_api(request: HttpRequest) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):
+        return _too_large(request)
     detail = _UNKNOWN_HOST if isinstance(exception, DisallowedHost) else ""
     return _answer(request, HTTPStatus.BAD_REQUEST, detail)
 
@@ -64,6 +70,16 @@ def _answer(request: HttpRequest, status: HTTPStatus, detail: str = "") -> HttpR
     if _is_api(request):
         return JsonResponse({"detail": detail or f"{status.phrase}."}, status=status)
     return _page(status, gettext(detail) if detail else "")
+
+
+def _too_large(request: HttpRequest) -> HttpResponse:
+    """A browser reads no answer before all it sends is taken."""
+    read_rest(request)
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    if _is_api(request):
+        return _answer(request, status)
+    text = _("No form takes more than %(size)s at once. Send it in parts; commands of manage.py take whole files.")
+    return _page(status, text % {"size": round_size(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)})
 
 
 def _page(status: HTTPStatus, text: str | Promise = "", headers: Mapping[str, str] | None = None) -> HttpResponse:
