@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from subscriptions.models import Group
 from traffic.admin.base import ModelAdmin
+from traffic.admin.ids import is_id
 
 # More than these nobody finds in a list; any other may be written into its address.
 _MOST = 200
@@ -26,5 +27,4 @@ class GroupFilter(admin.SimpleListFilter):
         chosen = self.value() or ""
         if chosen == "none":
             return queryset.filter(subscription_groups=None)
-        is_id = chosen.isascii() and chosen.isdigit() and len(chosen) < 19
-        return queryset.filter(subscription_groups=int(chosen)) if is_id else queryset
+        return queryset.filter(subscription_groups=int(chosen)) if is_id(chosen) else queryset

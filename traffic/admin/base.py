@@ -22,6 +22,7 @@ from unfold import admin as themed
 from traffic.periods import Window, window
 
 from . import once
+from .ids import IdsField
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
@@ -98,6 +99,9 @@ class GuardedAdmin(ModelAdmin[_M]):
             return super().changelist_view(request, extra_context)
         except BAD_FILTER:
             return HttpResponseRedirect(f"{request.path}?e=1")
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().formfield_for_manytomany(db_field, request, **{"form_class": IdsField} | kwargs)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Deleted:
         return told_shortly(super().get_deleted_objects(objs, request))

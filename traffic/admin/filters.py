@@ -17,6 +17,7 @@ from traffic.querysets import SubscriberQuerySet
 from traffic.units import GB
 
 from .base import ModelAdmin
+from .ids import is_id
 
 WEEK = timedelta(days=7)
 _LEAST_GB = (1, 10, 100, 1024)
@@ -126,7 +127,7 @@ class ServerFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
         chosen = self.value() or ""
-        if not (chosen.isascii() and chosen.isdigit() and len(chosen) < 19):
+        if not is_id(chosen):
             return queryset
         return queryset.filter(pk__in=statistics.users_of(int(chosen), window(7, timezone.now())))
 

@@ -19,10 +19,9 @@ from traffic.models import Server, Subscriber
 from .acting import ActingAdmin, Question, by
 from .base import Page
 from .filters import DeletedFilter
+from .ids import is_id
 
 _M = TypeVar("_M", bound=Subscriber | Server)
-# Of ids: 64 bits hold 18 digits and some of 19.
-_DIGITS = 19
 
 
 class HidingAdmin(ActingAdmin[_M]):
@@ -42,9 +41,7 @@ class HidingAdmin(ActingAdmin[_M]):
         if not deleted:
             return super().permitted(request, object_id, permission)
         number = unquote(object_id)
-        # A number too large for the database is nobody's.
-        is_id = number.isascii() and number.isdigit() and len(number) < _DIGITS
-        obj = super().get_queryset(request).filter(pk=int(number)).first() if is_id else None
+        obj = super().get_queryset(request).filter(pk=int(number)).first() if is_id(number) else None
         return self.checked(request, obj, permission)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:

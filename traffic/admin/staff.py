@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.contrib.auth import admin as auth_admin
 from django.contrib.auth.models import Group, Permission, User
@@ -11,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold import forms as themed
 
 from .base import GuardedAdmin, Section
+from .ids import IdsField
 
 for _model in (User, Group):
     if admin.site.is_registered(_model):  # not so when the project has users of its own
@@ -25,7 +25,7 @@ _MAY = {
 }
 
 
-class PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # it cannot be subscripted
+class PermissionsField(IdsField):
     """Django keeps the names of permissions in the database, in English."""
 
     def label_from_instance(self, obj: Permission) -> str:

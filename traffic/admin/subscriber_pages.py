@@ -27,6 +27,7 @@ from .deeds import DEEDS, Deed
 from .exporting import ExportingAdmin
 from .forms import CorrectionForm
 from .hiding import HidingAdmin
+from .ids import is_id
 
 _YEAR = 365
 _Action = Callable[["SubscriberPages", HttpRequest, models.QuerySet[Subscriber]], HttpResponse | None]
@@ -203,7 +204,7 @@ def _is_offered(name: str, obj: Subscriber) -> bool:
 
 def _chosen_correction(request: HttpRequest, obj: Subscriber) -> Correction:
     chosen = request.GET.get("correction", "")
-    found = Correction.objects.filter(subscriber=obj, pk=int(chosen)).first() if chosen.isdecimal() else None
+    found = Correction.objects.filter(subscriber=obj, pk=int(chosen)).first() if is_id(chosen) else None
     if found is None:
         raise Http404
     return found
