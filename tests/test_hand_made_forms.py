@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from django import forms
 from django.contrib import admin
-from django.contrib.admin import ModelAdmin
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -26,7 +25,7 @@ def add_forms() -> Iterator[tuple[str, str]]:
                 yield f"admin:{model._meta.app_label}_{model._meta.model_name}_add", name
 
 
-def _choices_of(model_admin: ModelAdmin[Any], request: Any) -> list[str]:
+def _choices_of(model_admin: Any, request: Any) -> list[str]:
     fields = model_admin.get_form(request, change=False).base_fields
     return [name for name, field in fields.items() if isinstance(field, forms.ModelChoiceField)]
 

@@ -138,10 +138,14 @@ class SubscriptionHitAdmin(PanelAdmin[SubscriptionHit]):
         term = search_term.strip()
         if not term:
             return queryset, False
-        token = "token__startswith" if request.user.has_perm("traffic.change_subscriber") else "token"
+        token = "token__startswith" if _may_see_tokens(request) else "token"
         # SQLite's LIKE knows the case of ASCII only.
         named = Subscriber.objects.filter(Q(name__iregex=re.escape(term)) | Q((token, term)))
         return queryset.filter(subscriber__in=list(named.values_list("pk", flat=True)[:_FOUND])), False
+
+    def search_help(self, request: HttpRequest) -> str:
+        whole = _("Name of a subscriber, or a whole token.")
+        return super().search_help(request) if _may_see_tokens(request) else str(whole)
 
     @admin.display(description=_("app"))
     def app(self, hit: SubscriptionHit) -> str | Promise:
@@ -155,3 +159,7 @@ class SubscriptionHitAdmin(PanelAdmin[SubscriptionHit]):
 
     def has_delete_permission(self, request: HttpRequest, obj: SubscriptionHit | None = None) -> bool:
         return False
+
+
+def _may_see_tokens(request: HttpRequest) -> bool:
+    return request.user.has_perm("traffic.change_subscriber")

@@ -292,6 +292,18 @@ class TestHits:
         client.force_login(viewer)
         assert len(clients(page(client, HITS, q=term))) == found
 
+    @pytest.mark.parametrize(
+        ("permissions", "told"),
+        [
+            (["view_subscriptionhit"], "Name of a subscriber, or a whole token."),
+            (["view_subscriptionhit", "change_subscriber"], "Name of a subscriber, or the beginning of a token."),
+        ],
+    )
+    def test_the_search_says_what_this_person_finds(
+        self, staff: Callable[..., Client], permissions: list[str], told: str
+    ) -> None:
+        assert f'placeholder="{told}"' in page(staff(*permissions), HITS)
+
     def test_those_of_one_subscriber_can_be_asked_for(self, admin_client: Client, person: Subscriber) -> None:
         hit(person)
         hit(subscriber("other"))

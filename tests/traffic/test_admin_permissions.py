@@ -171,6 +171,18 @@ def test_who_may_not_see_a_token_cannot_find_it_letter_by_letter(
     assert bool(found) == is_found
 
 
+@pytest.mark.parametrize(
+    ("permissions", "told"),
+    [
+        (["view_subscriber"], "A whole token, or a part of a name or note."),
+        (["view_subscriber", "change_subscriber"], "The beginning of a token, or a part of a name or note."),
+    ],
+)
+def test_the_search_says_what_this_person_finds(permissions: list[str], told: str, objects: dict[str, Any]) -> None:
+    shown = staff(*permissions).get(url("subscriber_changelist")).content.decode()
+    assert f'placeholder="{told}"' in shown
+
+
 @pytest.mark.parametrize("page", ["user", "group"])
 @pytest.mark.parametrize("filters", ["id__in=99999999999999999999999", "id=abc", "e=1"])
 def test_a_filter_of_people_typed_by_hand_breaks_nothing(page: str, filters: str) -> None:

@@ -163,6 +163,15 @@ class PanelAdmin(GuardedAdmin[_M]):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return PanelList
 
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        found: ChangeList = super().get_changelist_instance(request)
+        found.search_help_text = self.search_help(request)
+        return found
+
+    def search_help(self, request: HttpRequest) -> str:
+        """What this person may search for."""
+        return str(self.search_help_text or "")
+
     def url(self, name: str, obj: models.Model) -> str:
         return reverse(f"{self.admin_site.name}:{self._url_name(name)}", args=[quote(obj.pk)])
 

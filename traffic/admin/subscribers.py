@@ -108,6 +108,10 @@ class SubscriberAdmin(SubscriberPages, ImportingAdmin):
             for title, options in fieldsets
         ]
 
+    def search_help(self, request: HttpRequest) -> str:
+        whole = _("A whole token, or a part of a name or note.")
+        return super().search_help(request) if self.has_change_permission(request) else whole
+
     # Columns
 
     @admin.display(description=gettext_lazy("name"), ordering="name")
