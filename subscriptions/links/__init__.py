@@ -45,14 +45,13 @@ PROTOCOLS = (
     _Protocol("tuic", ("tuic",), tuic.parse, tuic.emit),
     _Protocol("wireguard", ("wireguard", "wg"), wireguard.parse, wireguard.emit),
     _Protocol("anytls", ("anytls",), anytls.parse, anytls.emit),
-    _Protocol("socks", ("socks", "socks5"), socks.parse, socks.emit),
+    _Protocol("socks", ("socks", "socks5", "socks5h"), socks.parse, socks.emit),
     _Protocol("http", ("http", "https"), http.parse, http.emit),
 )
 _PARSERS = {scheme: protocol.parse for protocol in PROTOCOLS for scheme in protocol.schemes}
 _EMITTERS = {protocol.name: protocol.emit for protocol in PROTOCOLS}
 # What a panel makes up anew for each link, and a label.
 _CHANCE = frozenset({"spx", "group"})
-# Links of other apps, and addresses of lists: understood by few, so they are kept out of everybody's list.
 # What a link may say or leave out: no app understands it otherwise.
 _HARMLESS = re.compile(
     r"|(?:encryption|security|headerType)=none|type=tcp|security=tls|path=%2F|mode=(?:gun|auto)|congestion_control=cubic"
@@ -60,6 +59,7 @@ _HARMLESS = re.compile(
 )
 # A name that need not be escaped any further: apps escape blanks, bars and letters themselves.
 _SAFE_NAME = re.compile(r"""(?:[^%#"<>\\^`{}]|%[0-9A-Fa-f]{2})*""")
+# Links of other apps, and addresses of lists: understood by few, so they are kept out of everybody's list.
 _UNSUPPORTED = frozenset({
     "naive+https", "naive+quic", "mieru", "mierus", "juicity", "ssh", "snell", "v2rayn", "happ", "vpn", "ssconf",
     "hysteria2+realm",
@@ -99,9 +99,10 @@ def outgoing(node: Node, remark: str | None = None) -> str:
     canonical = emit(node, remark)
     if vmess.alike(node.raw, canonical):
         return node.raw
-    body, _, name = canonical.partition("#")
+    body, named, name = canonical.partition("#")
     given, _, given_name = node.raw.partition("#")
-    if not _alike(given, body):
+    # In base64 the name is inside, and behind it mihomo takes no other.
+    if not named or not _alike(given, body):
         return canonical
     same = clean_remark(unquote(given_name)) == clean_remark(unquote(name)) and _SAFE_NAME.fullmatch(given_name)
     return node.raw if same else f"{given}#{name}"

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from contextlib import suppress
+from urllib.parse import unquote
 
 import idna
 
@@ -11,6 +12,8 @@ from .common import MAX_LIST, LinkError
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
 # What resolvers take for an IPv4 address although it does not look like one: 2130706433, 0x7f000001.
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.ASCII)
+# Of what is no ASCII alone: so browsers write a host name, and Go reads no other.
+_ESCAPED = re.compile(r"(?:[^%]|%[89A-Fa-f][0-9A-Fa-f])*")
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
 
@@ -37,6 +40,8 @@ def parse_host(text: str) -> str:
     text = text.strip()
     if not text:
         raise LinkError("missing_host")
+    if _ESCAPED.fullmatch(text):
+        text = unquote(text)
     if text.startswith("[") and text.endswith("]"):
         return _ipv6(text[1:-1])
     if ":" in text:
@@ -102,6 +107,8 @@ def parse_ports(text: str) -> str:
 
 def _parse_range(text: str) -> str:
     start, dash, end = text.replace(":", "-").partition("-")
+    if not start or (dash and not end):
+        raise LinkError("bad_port")
     low = parse_port(start)
     high = parse_port(end) if dash else low
     if high < low:

@@ -8,8 +8,10 @@ from .common import LinkError
 _MAX_LENGTH = 1024
 _PART = re.compile(r"((?:[^;\\]|\\.?)*)(?:;|$)")
 _SETTING = re.compile(r"((?:[^=\\]|\\.)*)(?:=(.*))?")
+_NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 _NAMES = {"simple-obfs": "obfs-local", "obfs": "obfs-local"}
-_MODES = {"obfs-local": ("obfs", {"http", "tls"}), "v2ray-plugin": ("mode", {"websocket"})}
+# What a name contains is enough for mihomo to take it for that plugin.
+_MODES = {"obfs": ("obfs", {"http", "tls"}), "v2ray-plugin": ("mode", {"websocket"})}
 
 
 def parse(text: str) -> str:
@@ -54,8 +56,6 @@ def _item(key: str, value: str | None) -> str:
 
 def _check(name: str, found: dict[str, str | None]) -> None:
     """A mode that it does not know makes mihomo refuse the whole list."""
-    if name not in _MODES:
-        return
-    key, known = _MODES[name]
-    if found.get(key) not in known:
+    modes = [found.get(key) in known for part, (key, known) in _MODES.items() if part in name]
+    if not _NAME.fullmatch(name) or not all(modes):
         raise LinkError("bad_plugin")

@@ -42,7 +42,7 @@ _MEANINGLESS = {"type": {"tcp", "raw"}, "security": {"none"}, "headerType": {"no
 
 def parse(raw: str, rest: str) -> Node:
     url = split(_unpacked(rest))
-    userinfo = unquote(url.userinfo or "")
+    userinfo = parse_password(url.userinfo)
     if ":" not in userinfo:
         userinfo = decode_text(userinfo)
     cipher, _, password = userinfo.partition(":")
@@ -81,9 +81,9 @@ def _parse_user(cipher: str, password: str) -> dict[str, str]:
     if method != "none":
         parse_password(password)
     if size := _KEY_SIZES.get(method):
-        # Several keys with colons between them: several users behind one port.
-        parse_password(password)
-        password = ":".join(parse_key(key, size) for key in password.split(":"))
+        # Several keys with colons between them: several users behind one port, with AES alone.
+        keys = parse_password(password).split(":") if "aes" in method else [password]
+        password = ":".join(parse_key(key, size) for key in keys)
     return {"method": method} | filled(password=password)
 
 

@@ -73,8 +73,11 @@ def _read_xhttp(fields: Fields, header: str) -> dict[str, str]:
     mode = fields.take_word("mode") or "auto"
     if mode not in _XHTTP_MODES:
         raise LinkError("bad_mode")
-    found = {"mode": "" if mode == "auto" else mode, "extra_json": _compact(fields.take("extra"))}
-    return found | _host_and_path(fields, header)
+    extra = _compact(fields.take("extra"))
+    # Xray and mihomo refuse both together, mihomo with its whole list.
+    if mode == "stream-one" and json.loads(extra or "{}").get("downloadSettings"):
+        raise LinkError("bad_extra")
+    return {"mode": "" if mode == "auto" else mode, "extra_json": extra} | _host_and_path(fields, header)
 
 
 def _read_quic(_fields: Fields, header: str) -> dict[str, str]:

@@ -15,7 +15,10 @@ def parse(raw: str, rest: str) -> Node:
     user, _, password = unquote(url.userinfo or "").partition(":")
     host, port = split_endpoint(url.endpoint)
     fields = Fields(url.query)
-    params = {"uuid": parse_uuid(user), "password": _parse_password(password), **_read_options(fields)}
+    # A user alone is a token of version 4.
+    if user and not password:
+        raise LinkError("missing_password")
+    params = {"uuid": parse_uuid(user), "password": password, **_read_options(fields)}
     params |= tls.read(fields, tls.parse_security(fields.take_word("security"), "tls") or "tls")
     return Node(raw, "tuic", parse_host(host), parse_port(port), url.remark, params, fields.rest())
 
@@ -32,12 +35,6 @@ def emit(node: Node, remark: str) -> str:
     }
     head = f"tuic://{params['uuid']}:{escape(params['password'])}@{join_endpoint(node.server, node.port)}"
     return join(head, query, remark)
-
-
-def _parse_password(text: str) -> str:
-    if not text:
-        raise LinkError("missing_password")
-    return text
 
 
 def _read_options(fields: Fields) -> dict[str, str]:

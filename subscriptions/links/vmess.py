@@ -36,6 +36,8 @@ _IN_JSON = frozenset({
     "network", "header_type", "host", "path", "service_name", "authority", "mode", "seed",
 })  # fmt: skip
 _DEFAULTS = {"v": "2", "aid": "0", "scy": "auto", "net": "tcp", "type": "none"}
+# Of these alone mihomo takes numbers as well as texts.
+_NUMBERS = frozenset({"v", "port", "aid"})
 _STANDARD = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
 # Its names that mean nothing in a URL: there they are unknown ones, which must not turn into these.
 _OF_JSON = frozenset({"v", "ps", "add", "port", "id", "scy", "net", "tls"})
@@ -50,7 +52,7 @@ def parse(raw: str, rest: str) -> Node:
     blob, _, query = body.partition("?")
     if not blob.strip("/"):
         raise LinkError("empty")
-    text = decode_text(unquote(blob.removesuffix("/")))
+    text = decode_text(unquote(blob.removesuffix("/"))).removeprefix("\ufeff")
     if "@" not in text or text.lstrip().startswith("{"):
         return _parse_json(raw, text, query, fragment)
     found = shadowrocket.read(text, query, fragment)
@@ -81,12 +83,12 @@ def alike(given: str, canonical: str) -> bool:
         return False
 
 
-def _said(link: str) -> dict[str, str]:
+def _said(link: str) -> dict[str, Any]:
     blob = link.removeprefix("vmess://")
     # mihomo skips any other base64.
     if blob == link or len(blob) % 4 or not _STANDARD.fullmatch(blob):
         raise LinkError("bad_base64")
-    found = {name: str(value) for name, value in _object(decode_text(blob)).items()}
+    found = {name: str(value) if name in _NUMBERS else value for name, value in _object(decode_text(blob)).items()}
     # mihomo refuses its whole list for an empty ``aid``.
     return {name: value for name, value in found.items() if (value or name == "aid") and value != _DEFAULTS.get(name)}
 

@@ -127,6 +127,7 @@ class TestHost:
             ("[::ffff:192.0.2.1]", "::ffff:192.0.2.1"),
             ("under_score.example", "under_score.example"),
             ("пример.рф", "xn--e1afmkfd.xn--p1ai"),
+            ("%D0%BF%d1%80%D0%B8%D0%BC%D0%B5%D1%80.рф", "xn--e1afmkfd.xn--p1ai"),
             ("localhost", "localhost"),
         ],
     )
@@ -137,7 +138,7 @@ class TestHost:
         "host",
         [
             "-a.example", "a-.example", "a..example", "a b", "1.2.3", "256.1.1.1", "0x7f000001", "127.0.0.0x1",
-            "[::1", "[::1]x", "[fe80::1%25eth0]", "[fe80::1%eth0]", "[1.2.3.4]", "[a.example]", "2001:db8::1", "%41.example",
+            "[::1", "[::1]x", "[fe80::1%25eth0]", "[fe80::1%eth0]", "[1.2.3.4]", "[a.example]", "2001:db8::1", "%41.example", "%FF.example",
             "a" * 64, ".".join(["a" * 60] * 5), "\u200b", "ß" * 300, "xn--а",
         ],
     )  # fmt: skip
@@ -166,9 +167,9 @@ class TestPort:
     def test_of_a_hop_range_the_first_counts(self, ports: str, first: int) -> None:
         assert parse(f"hy2://pw@a.example:{ports}").port == first
 
-    @pytest.mark.parametrize("ports", ["1-0", "5-", "1,,2x", "1-70000"])
+    @pytest.mark.parametrize("ports", ["1-0", "5-", "-5", "-", "443,", "1,,2x", "1-70000"])
     def test_a_wrong_hop_range_is_refused(self, ports: str) -> None:
-        assert refusal(f"hysteria2://pw@a.example:{ports}") in {"bad_port", "missing_port"}
+        assert refusal(f"hysteria2://pw@a.example:{ports}") == "bad_port"
 
 
 class TestVless:

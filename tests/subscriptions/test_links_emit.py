@@ -133,6 +133,8 @@ class TestOutgoing:
         [
             {"port": " 443 "},  # mihomo refuses the list
             {"ps": ""},  # mihomo skips it
+            {"ps": 1},  # and this
+            {"net": "ws", "host": 1},  # mihomo asks for no host
             {"add": "A.example"},
             {"tls": True},
             {"net": "grpc", "type": "none"},
@@ -145,6 +147,10 @@ class TestOutgoing:
     def test_json_in_base64_that_mihomo_skips_is_written_anew(self) -> None:
         link = "vmess://" + b64(json.dumps({"ps": "n?", "id": UUID, "add": "a.example", "port": "443"})).rstrip("=")
         assert outgoing(parse(f"{link}#n")) == emit(parse(link))
+
+    def test_a_name_behind_json_does_not_go_out_for_mihomo_skips_the_link(self) -> None:
+        link = emit(parse("vmess://" + b64(json.dumps({"ps": "n", "id": UUID, "add": "a.example", "port": "443"}))))
+        assert outgoing(parse(f"{link}#n")) == link
 
     def test_a_good_link_under_another_name_keeps_all_but_the_name(self) -> None:
         node = parse("trojan://pw@a.example:1?type=tcp&security=tls#A")
