@@ -142,6 +142,15 @@ def path_of(node: Node) -> tuple[str, int]:
     return path, min(int(early[2]), 65535) if early else 0
 
 
+def web_socket(node: Node) -> Entry:
+    """Path, host and early data in mihomo's words; sing-box has an underscore for each dash."""
+    path, early = path_of(node)
+    found: Entry = {"path": path, "headers": only({"Host": node.params.get("host")})}
+    if early:
+        found |= {"max-early-data": early, "early-data-header-name": "Sec-WebSocket-Protocol"}
+    return only(found)
+
+
 def url_path(text: str) -> str:
     """A path of a URL: sing-box refuses the whole list for a per cent sign that escapes nothing."""
     return _BAD_ESCAPE.sub("%25", text)
@@ -194,6 +203,20 @@ def reserved_bytes(node: Node) -> list[int]:
 class Plugin(NamedTuple):
     name: str
     options: Options
+
+
+class V2rayPlugin(NamedTuple):
+    """What v2ray-plugin is told; its transport is WebSocket. ``mux``: on unless it says otherwise."""
+
+    host: str
+    path: str
+    tls: bool
+    mux: bool
+
+
+def v2ray_plugin(options: Options) -> V2rayPlugin:
+    mux = options.get("mux", "1") not in {"0", "false"}
+    return V2rayPlugin(options.get("host") or "", url_path(options.get("path") or ""), "tls" in options, mux)
 
 
 def plugin_of(node: Node) -> Plugin | None:

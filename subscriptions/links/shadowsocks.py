@@ -5,7 +5,7 @@ One unknown cipher or wrong key makes mihomo and sing-box refuse the whole list.
 
 from urllib.parse import quote, unquote
 
-from . import plugins
+from . import plugins, tls
 from .base64text import decode_text, encode_urlsafe, parse_key
 from .common import Fields, LinkError, Node, escape, filled, join, parse_password, split
 from .hosts import join_endpoint, parse_host, parse_port, split_endpoint
@@ -48,7 +48,8 @@ def parse(raw: str, rest: str) -> Node:
     cipher, _, password = userinfo.partition(":")
     host, port = split_endpoint(url.endpoint)
     fields = Fields(url.query)
-    params = _parse_user(cipher, password) | filled(plugin=_plugin(fields))
+    inside_tcp = tls.flag(fields.take_word("uot", "udp-over-tcp"))
+    params = _parse_user(cipher, password) | filled(plugin=_plugin(fields), uot=inside_tcp)
     return Node(raw, "shadowsocks", parse_host(host), parse_port(port), url.remark, params, _rest(fields))
 
 
@@ -58,7 +59,7 @@ def emit(node: Node, remark: str) -> str:
     user = f"{method}:{escape(password)}" if method in _KEY_SIZES else encode_urlsafe(f"{method}:{password}")
     plugin = node.params.get("plugin", "")
     head = f"ss://{user}@{join_endpoint(node.server, node.port)}{'/' if plugin else ''}"
-    return join(head, {"plugin": plugin, **node.extra}, remark)
+    return join(head, {"plugin": plugin, "uot": node.params.get("uot", ""), **node.extra}, remark)
 
 
 def _unpacked(rest: str) -> str:

@@ -149,6 +149,9 @@ UNDERSTOOD: list[tuple[str, str, Mapping[str, str]]] = [
      {"method": "2022-blake3-aes-128-gcm", "password": f"{KEY_128}:{KEY_128}"}),
     ("ss, a name that contains one", f"{SS}/?plugin=my-obfs%3Bobfs%3Dtls",
      {"method": "aes-256-gcm", "password": "pw", "plugin": "my-obfs;obfs=tls"}),
+    *((f"ss, {item}", f"{SS}?{item}", {"method": "aes-256-gcm", "password": "pw", "uot": "1"})
+      for item in ("uot=1", "udp-over-tcp=true")),
+    ("ss, no UDP inside TCP", f"{SS}?uot=0", {"method": "aes-256-gcm", "password": "pw"}),
     ("ss, alias", "ss://AEAD_CHACHA20_POLY1305:pw@a.example:1", {"method": "chacha20-ietf-poly1305", "password": "pw"}),
     ("ss, short alias", "ss://chacha20-poly1305:pw@a.example:1", {"method": "chacha20-ietf-poly1305", "password": "pw"}),
     ("ss, plain text", "ss://plain:@a.example:1", {"method": "none"}),

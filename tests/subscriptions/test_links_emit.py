@@ -264,7 +264,10 @@ PARAMS: dict[str, st.SearchStrategy[dict[str, str]]] = {
     "vmess": joined(streams, some({"uuid": ids}, cipher=st.sampled_from(["none", "zero"]), alter_id=digits)),
     "trojan": joined(streams, some({"password": texts})),
     "shadowsocks": st.one_of(
-        some({"method": st.sampled_from(["aes-256-gcm", "none", "rc4-md5"]), "password": texts}, plugin=plugins),
+        some(
+            {"method": st.sampled_from(["aes-256-gcm", "none", "rc4-md5"]), "password": texts},
+            plugin=plugins, uot=st.just("1"),
+        ),
         some({"method": st.just("2022-blake3-aes-128-gcm"), "password": key_texts}),
         some({"method": st.just("none")}),
     ),

@@ -16,6 +16,7 @@ from subscriptions.formats.common import (
     plugin_of,
     reserved_bytes,
     server_name,
+    v2ray_plugin,
     vmess_cipher,
 )
 from subscriptions.links import Node
@@ -89,7 +90,8 @@ def _trojan(node: Node) -> tuple[str, Entry]:
 def _shadowsocks(node: Node) -> tuple[str, Entry]:
     cipher, password = cipher_and_password(node, _CIPHERS)
     # Not left out when empty: mihomo wants it.
-    return "ss", {"cipher": cipher, "password": password or "none"} | _plugin(plugin_of(node))
+    found = {"cipher": cipher, "password": password or "none", "udp-over-tcp": "uot" in node.params}
+    return "ss", found | _plugin(plugin_of(node))
 
 
 def _plugin(plugin: Plugin | None) -> Entry:
@@ -99,29 +101,32 @@ def _plugin(plugin: Plugin | None) -> Entry:
     if write is None:
         raise Inexpressible
     name, options = write(plugin.options)
-    return {"plugin": name, "plugin-opts": only(options)}
+    return {"plugin": name, "plugin-opts": options}
 
 
 def _obfs(options: Options) -> tuple[str, Entry]:
-    return "obfs", {"mode": options["obfs"], "host": options.get("obfs-host")}
+    return "obfs", only({"mode": options["obfs"], "host": options.get("obfs-host")})
 
 
 def _v2ray_plugin(options: Options) -> tuple[str, Entry]:
-    return "v2ray-plugin", {
+    given = v2ray_plugin(options)
+    found = {
         "mode": "websocket",
-        "tls": "tls" in options,
-        "host": options.get("host"),
-        "path": options.get("path"),
-        "mux": options.get("mux", "1") not in {"0", "false"},
+        "tls": given.tls,
+        "host": given.host,
+        "path": given.path,
         "skip-cert-verify": "insecure" in options or "skip-cert-verify" in options,
     }
+    # Not left out when off: mihomo would have it on.
+    return "v2ray-plugin", only(found) | {"mux": given.mux}
 
 
 def _shadow_tls(options: Options) -> tuple[str, Entry]:
     version = number(options.get("version", "2"), 1, 3)
     if not version or not options.get("host"):
         raise Inexpressible
-    return "shadow-tls", {"host": options["host"], "password": options.get("password"), "version": version}
+    found = {"host": options["host"], "password": options.get("password"), "version": version}
+    return "shadow-tls", only(found)
 
 
 def _ssr(node: Node) -> tuple[str, Entry]:

@@ -4,7 +4,17 @@ import json
 import re
 from collections.abc import Callable
 
-from subscriptions.formats.common import Entry, Inexpressible, fingerprint_of, only, parts, path_of, pinned, server_name
+from subscriptions.formats.common import (
+    Entry,
+    Inexpressible,
+    fingerprint_of,
+    only,
+    parts,
+    path_of,
+    pinned,
+    server_name,
+    web_socket,
+)
 from subscriptions.links import Node
 
 # Keys of Xray's ``extra`` under mihomo's names; texts and numbers, for mihomo reads both.
@@ -74,11 +84,7 @@ def _http_header(node: Node) -> Entry:
 
 
 def _ws(node: Node) -> Entry:
-    path, early = path_of(node)
-    found: Entry = {"path": path, "headers": only({"Host": node.params.get("host")})}
-    if early:
-        found |= {"max-early-data": early, "early-data-header-name": "Sec-WebSocket-Protocol"}
-    return {"network": "ws", "ws-opts": only(found)}
+    return {"network": "ws", "ws-opts": web_socket(node)}
 
 
 def _httpupgrade(node: Node) -> Entry:

@@ -13,7 +13,7 @@ from subscriptions.formats.common import (
     parts,
     plugin_of,
     reserved_bytes,
-    url_path,
+    v2ray_plugin,
     vmess_cipher,
 )
 from subscriptions.links import Node
@@ -67,7 +67,8 @@ def _trojan(node: Node) -> tuple[str, Entry]:
 
 def _shadowsocks(node: Node) -> tuple[str, Entry]:
     cipher, password = cipher_and_password(node, _CIPHERS)
-    return "shadowsocks", {"method": cipher, "password": password} | _plugin(node)
+    found = {"method": cipher, "password": password, "udp_over_tcp": "uot" in node.params}
+    return "shadowsocks", found | _plugin(node)
 
 
 def _plugin(node: Node) -> Entry:
@@ -79,10 +80,9 @@ def _plugin(node: Node) -> Entry:
         wanted = {name: options.get(name) for name in ("obfs", "obfs-host")}
         return {"plugin": "obfs-local", "plugin_opts": _options(only(wanted))}
     if plugin.name == "v2ray-plugin":
-        mux = "0" if options.get("mux", "1") in {"0", "false"} else None
-        path = url_path(options.get("path") or "")
-        wanted = {name: options.get(name) for name in ("mode", "host")} | {"path": path, "mux": mux}
-        return {"plugin": "v2ray-plugin", "plugin_opts": _options(only(wanted), tls="tls" in options)}
+        given = v2ray_plugin(options)
+        wanted = {"mode": "websocket", "host": given.host, "path": given.path, "mux": "" if given.mux else "0"}
+        return {"plugin": "v2ray-plugin", "plugin_opts": _options(only(wanted), tls=given.tls)}
     raise Inexpressible
 
 

@@ -2,7 +2,16 @@
 
 from collections.abc import Callable
 
-from subscriptions.formats.common import Entry, Inexpressible, fingerprint_of, only, parts, path_of, server_name
+from subscriptions.formats.common import (
+    Entry,
+    Inexpressible,
+    fingerprint_of,
+    only,
+    parts,
+    path_of,
+    server_name,
+    web_socket,
+)
 from subscriptions.links import Node
 
 
@@ -56,11 +65,7 @@ def _http_header(node: Node) -> Entry:
 
 
 def _ws(node: Node) -> Entry:
-    path, early = path_of(node)
-    found: Entry = {"type": "ws", "path": path, "headers": only({"Host": node.params.get("host")})}
-    if early:
-        found |= {"max_early_data": early, "early_data_header_name": "Sec-WebSocket-Protocol"}
-    return found
+    return {"type": "ws"} | {name.replace("-", "_"): value for name, value in web_socket(node).items()}
 
 
 def _httpupgrade(node: Node) -> Entry:

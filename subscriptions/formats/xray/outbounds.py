@@ -52,7 +52,7 @@ def _shadowsocks(node: Node) -> Entry:
     if "plugin" in node.params:
         raise Inexpressible
     cipher, password = cipher_and_password(node, _CIPHERS)
-    return _to_server(node, {"method": cipher, "password": password})
+    return _to_server(node, {"method": cipher, "password": password, "uot": "uot" in node.params})
 
 
 def _proxy(node: Node) -> Entry:

@@ -65,13 +65,14 @@ _QUERY = {
     "mtu": st.integers(0, 999_999).map(str),
     "keepalive": st.integers(0, 999_999).map(str),
     "reserved": st.sampled_from(["1,2,3", "AQID", "0,0,0"]),
+    "uot": st.just("1"),
     "plugin": st.sampled_from(
         [
             "obfs-local;obfs=http;obfs-host=a\\;b",
             "obfs-local;obfs=tls",
             "v2ray-plugin;tls;host=a;path=/a\\=b;mux=x",
             "v2ray-plugin;mode=quic",
-            "v2ray-plugin;tls=1",
+            "v2ray-plugin;tls=1;mux=0",
             "shadow-tls;host=a;password=p;version=3",
             "shadow-tls",
             "kcptun;x=y",

@@ -169,6 +169,14 @@ class TestProxies:
             "mux": True,
         }
 
+    def test_many_connections_in_one_are_off_where_the_link_says_so(self) -> None:
+        found = proxy("ss://aes-128-gcm:pw@a.example:1?plugin=v2ray-plugin%3Bmux%3D0")
+        assert found["plugin-opts"] == {"mode": "websocket", "mux": False}
+
+    def test_shadowsocks_may_carry_udp_inside_tcp(self) -> None:
+        assert proxy("ss://aes-128-gcm:pw@a.example:1?uot=1")["udp-over-tcp"] is True
+        assert "udp-over-tcp" not in proxy("ss://aes-128-gcm:pw@a.example:1")
+
 
 @pytest.mark.parametrize(
     "link",

@@ -98,6 +98,24 @@ class TestOutbounds:
         found = outbound("ss://aes-128-gcm:pw@a.example:1?plugin=obfs-local%3Bobfs%3Dhttp%3Bobfs-host%3Da%5C%3Bb")
         assert (found["plugin"], found["plugin_opts"]) == ("obfs-local", "obfs=http;obfs-host=a\\;b")
 
+    def test_v2ray_plugin_is_told_its_mode_and_whether_many_share_a_connection(self) -> None:
+        found = outbound("ss://aes-128-gcm:pw@a.example:1?plugin=v2ray-plugin%3Btls%3Bhost%3Dh%3Bmux%3D0")
+        assert found["plugin_opts"] == "tls;mode=websocket;host=h;mux=0"
+
+    def test_early_data_moves_out_of_the_path(self) -> None:
+        found = outbound(f"vless://{ID}@a.example:1?type=ws&path=%2Fa%3Fed%3D2048&host=h.example")
+        assert found["transport"] == {
+            "type": "ws",
+            "path": "/a",
+            "headers": {"Host": "h.example"},
+            "max_early_data": 2048,
+            "early_data_header_name": "Sec-WebSocket-Protocol",
+        }
+
+    def test_shadowsocks_may_carry_udp_inside_tcp(self) -> None:
+        assert outbound("ss://aes-128-gcm:pw@a.example:1?uot=1")["udp_over_tcp"] is True
+        assert "udp_over_tcp" not in outbound("ss://aes-128-gcm:pw@a.example:1")
+
     def test_tuic_offers_http3_where_the_link_names_nothing(self) -> None:
         assert outbound(f"tuic://{ID}:pw@a.example:1")["tls"]["alpn"] == ["h3"]
 

@@ -102,6 +102,11 @@ def test_a_pinned_certificate_makes_insecure_needless() -> None:
     assert tls == {"allowInsecure": True}
 
 
+def test_shadowsocks_may_carry_udp_inside_tcp() -> None:
+    server = proxy("ss://aes-128-gcm:pw@a.example:1?uot=1")["settings"]["servers"][0]
+    assert server == {"address": "a.example", "port": 1, "method": "aes-128-gcm", "password": "pw", "uot": True}
+
+
 def test_mkcp_has_its_header_and_seed() -> None:
     found = proxy(f"vless://{ID}@a.example:1?type=kcp&headerType=srtp&seed=s")
     assert found["streamSettings"]["kcpSettings"] == {"header": {"type": "srtp"}, "seed": "s"}
