@@ -266,6 +266,7 @@ UNFOLD = {
     "SITE_HEADER": "Xpert Panel",
     "SITE_SYMBOL": "monitoring",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("traffic/icon.svg")}],
+    "SCRIPTS": [lambda _request: static("traffic/once.js")],
     "SITE_URL": None,  # the panel is its own site: "/" leads back here
     "DASHBOARD_CALLBACK": "traffic.admin.dashboard.dashboard",
     "SIDEBAR": {

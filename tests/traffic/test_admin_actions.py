@@ -8,12 +8,14 @@ from unittest.mock import Mock
 import pytest
 import time_machine
 from django.db import OperationalError
+from django.db.models import Model
 from django.test import Client
+from django.urls import reverse
 
 from tests.traffic.admin_pages import a_subscriber, act, listed, messages_of, operator, staff, text_of, url
 from tests.traffic.examples import DAY, GB, NOW, a_report, balance, stored, subscriber
 from traffic import changes, subscribers
-from traffic.models import AuditEntry, Correction, Server, Subscriber
+from traffic.models import ApiKey, AuditEntry, Correction, Receiver, Server, Subscriber
 
 pytestmark = pytest.mark.django_db
 
@@ -148,6 +150,30 @@ def test_a_correction_sent_twice_counts_once(client: Client) -> None:
     press(client, "correct", ann, **answer)
     assert messages_of(press(client, "correct", ann, **answer)) == ["This was sent twice, and done once."]
     assert balance().life_download == 2 * GB
+
+
+@pytest.mark.parametrize("model", [ApiKey, Receiver])
+def test_a_form_that_adds_and_comes_twice_adds_once(model: type[Model], client: Client) -> None:
+    address = url(f"{model._meta.model_name}_add")
+    fields = {"name": "Ann", "scope": "read", "kind": "webhook", "target": "https://example.com/"}
+    fields |= ticket(client.get(address))
+    assert client.post(address, fields, follow=True).redirect_chain
+    again = client.post(address, fields, follow=True)
+    assert messages_of(again)[-1] == "This was sent twice, and done once."
+    assert listed(again) == ["Ann"]
+
+
+def test_a_form_that_adds_may_come_again_after_a_mistake(client: Client) -> None:
+    once = ticket(client.get(url("apikey_add")))
+    assert client.post(url("apikey_add"), {"name": ""} | once).status_code == 200
+    client.post(url("apikey_add"), {"name": "Ann", "scope": "read"} | once)
+    assert ApiKey.objects.get().name == "Ann"
+
+
+def test_every_page_that_adds_has_a_ticket_of_its_own(client: Client) -> None:
+    for name in ("traffic_subscriber", "subscriptions_source", "subscriptions_directconfig", "subscriptions_group"):
+        first, second = (ticket(client.get(reverse(f"admin:{name}_add"))) for _ in range(2))
+        assert first != second
 
 
 def test_what_was_wrong_is_corrected_in_the_same_form(client: Client) -> None:

@@ -161,6 +161,17 @@ def test_subscribers_are_brought_in_from_a_file(desk: Desk, tmp_path: Path) -> N
     expect(page.get_by_role("link", name="Cleo", exact=True)).to_be_visible()
 
 
+def test_the_second_click_of_a_double_click_sends_nothing(desk: Desk) -> None:
+    page = desk.open(f"{desk.panel.origin}/admin/traffic/apikey/add/")
+    sent = page.evaluate(
+        """() => {
+            const submit = () => new SubmitEvent("submit", { bubbles: true, cancelable: true });
+            return [1, 2].map(() => document.querySelector("#apikey_form").dispatchEvent(submit()));
+        }"""
+    )
+    assert sent == [True, False]
+
+
 def test_the_subscription_address_can_be_copied(desk: Desk) -> None:
     desk.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=desk.panel.origin)
     page = desk.open(f"{desk.panel.anna}usage/")

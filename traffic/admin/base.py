@@ -1,11 +1,12 @@
 """What all lists and pages of this app have in common."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from django import forms
 from django.apps import apps
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
@@ -147,6 +148,22 @@ class PanelAdmin(GuardedAdmin[_M]):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         own = {"title": capfirst(self.opts.verbose_name_plural), "empty_text": self.empty_text}
         return super().changelist_view(request, own | (extra_context or {}))
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """A form that comes twice adds once; one with a mistake may come again."""
+        add = partial(super().add_view, request, form_url, {"once": once.ticket()} | (extra_context or {}))
+        if request.method != "POST":
+            return add()
+        answer = once.do(request, add, lambda answer: isinstance(answer, HttpResponseRedirect))
+        if answer is None:
+            self.say_it_was_done(request)
+            return self.response_post_save_add(request, self.model())
+        return answer
+
+    def say_it_was_done(self, request: HttpRequest) -> None:
+        self.message_user(request, _("This was sent twice, and done once."), messages.WARNING)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """What the list itself offers. Any other, like ``token__startswith``, tells a viewer a secret bit by bit."""

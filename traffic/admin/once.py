@@ -21,10 +21,11 @@ def ticket() -> str:
     return secrets.token_urlsafe(16)
 
 
-def do(request: HttpRequest, deed: Callable[[], _T]) -> _T | None:
+def do(request: HttpRequest, deed: Callable[[], _T], is_done: Callable[[_T], bool] = lambda _: True) -> _T | None:
     """Do it and return its answer; None, and nothing is done, when this form was sent before.
 
-    What breaks may be tried again. Without a ticket, or a cache to remember it, the deed is done: better than refused.
+    What breaks, or is not ``is_done``, may be tried again. Without a ticket, or a cache to remember it, the deed is
+    done: better than refused.
     """
     given = request.POST.get("once")
     if not given:
@@ -32,12 +33,15 @@ def do(request: HttpRequest, deed: Callable[[], _T]) -> _T | None:
     key = f"xpert-once-{sha256(given.encode()).hexdigest()}"
     if not _is_new(key):
         return None
+    done = False
     try:
-        return deed()
-    except BaseException:
-        with suppress(*cache_errors()):
-            cache.delete(key)
-        raise
+        answer = deed()
+        done = is_done(answer)
+        return answer
+    finally:
+        if not done:
+            with suppress(*cache_errors()):
+                cache.delete(key)
 
 
 def _is_new(key: str) -> bool:

@@ -93,12 +93,9 @@ class SubscriberPages(HidingAdmin[Subscriber], ExportingAdmin[Subscriber]):
     def _do(self, request: HttpRequest, deed: Deed, ids: list[int], form: Form | None) -> None:
         count = once.do(request, lambda: deed.do(ids, form.cleaned_data if form else {}, by(request)))
         if count is None:
-            self._say_it_was_done(request)
+            self.say_it_was_done(request)
         else:
             self.message_user(request, deed.done(count), messages.SUCCESS if count else messages.WARNING)
-
-    def _say_it_was_done(self, request: HttpRequest) -> None:
-        self.message_user(request, _("This was sent twice, and done once."), messages.WARNING)
 
     # Corrections
 
@@ -109,7 +106,7 @@ class SubscriberPages(HidingAdmin[Subscriber], ExportingAdmin[Subscriber]):
         if request.method == "POST" and form.is_valid():
             is_made = once.do(request, lambda: self._corrected(request, form))
             if is_made is None:
-                self._say_it_was_done(request)
+                self.say_it_was_done(request)
             elif is_made:
                 self.message_user(request, _("The usage of %(name)s is corrected.") % {"name": obj}, messages.SUCCESS)
             if is_made is not False:
