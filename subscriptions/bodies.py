@@ -24,6 +24,8 @@ _LINK = re.compile(rf"^[^\S\n]*(?:{'|'.join(_SCHEMES)})://", re.IGNORECASE | re.
 # A page's address in a name begins no link of its own.
 _GLUED = re.compile(rf"\s(?=(?:{'|'.join(set(_SCHEMES) - {'http', 'https'})})://)", re.IGNORECASE)
 _YAML = re.compile(r"^(?:proxies|proxy-providers):", re.MULTILINE)
+# A bracket before a name begins a section of other configurations: [Proxy], [Interface].
+_JSON = re.compile(r"""\{|\[\s*[\[\]{"\d]""")
 _BLANKS = re.compile(r"[ \t\r\n\f\v]+")
 _BASE64 = re.compile(r"([A-Za-z0-9+/]+)={0,2}", re.ASCII)
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -121,7 +123,7 @@ def _kind(text: str) -> str:
         raise BodyError("html")
     if _LINK.search(stripped.replace("\r", "\n")):
         return "links"
-    if stripped.startswith(("{", "[")):
+    if _JSON.match(stripped):
         raise BodyError("json")
     if _YAML.search(stripped):
         raise BodyError("clash-yaml")
@@ -130,15 +132,17 @@ def _kind(text: str) -> str:
 
 def _decoded(text: str) -> str:
     """One layer of base64: of each line by itself when each gives a link, else of the whole."""
-    lines = [line.strip() for line in _lines(text)]
-    if len(lines) > 1:
+    # Some panels put their comments before the encoded list, not into it.
+    lines = [line.strip() for line in _lines(text) if not line.lstrip().startswith("#")]
+    # More are one text, wrapped: what counts are the lines inside.
+    if 1 < len(lines) <= MAX_LINES:
         by_line = [_base64(line) for line in lines]
         if all(line is not None and _LINK.match(line) for line in by_line):
             return "\n".join(line for line in by_line if line is not None)
-    whole = _base64(_BLANKS.sub("", text.strip("\ufeff\0")))
+    whole = _base64(_BLANKS.sub("", "".join(lines)))
     if whole is not None:
         return whole
-    found = [decoded for line in lines if (decoded := _base64(line)) is not None and _LINK.search(decoded)]
+    found = [decoded for line in _few(lines) if (decoded := _base64(line)) is not None and _LINK.search(decoded)]
     if not found:
         raise BodyError("unknown")
     return "\n".join(found)
@@ -156,14 +160,15 @@ def _base64(text: str) -> str | None:
 
 
 def _lines(text: str) -> list[str]:
-    found = [line for line in _LINE_END.split(text.strip("\ufeff\0")) if line.strip()]
-    if len(found) > MAX_LINES:
+    return [line for line in _LINE_END.split(text.strip("\ufeff\0")) if line.strip()]
+
+
+def _few(lines: list[str]) -> list[str]:
+    if len(lines) > MAX_LINES:
         raise BodyError("too_many_lines")
-    return found
+    return lines
 
 
 def _split(text: str) -> list[str]:
-    lines = [part for line in _lines(text) for part in _GLUED.split(line.strip())]
-    if len(lines) > MAX_LINES:
-        raise BodyError("too_many_lines")
+    lines = _few([part for line in _few(_lines(text)) for part in _GLUED.split(line.strip())])
     return [line for line in lines if line.strip() and not line.lstrip().startswith(_NOT_LINKS)]

@@ -5,7 +5,7 @@ import re
 from urllib.parse import unquote
 
 from .base64text import decode_bytes, parse_key
-from .common import Fields, LinkError, Node, escape, filled, join, split
+from .common import MAX_LIST, Fields, LinkError, Node, escape, filled, join, split
 from .hosts import join_endpoint, parse_host, parse_port, split_endpoint
 from .transports import parse_number
 
@@ -62,7 +62,7 @@ def _read_options(fields: Fields) -> dict[str, str]:
 
 def _networks(text: str) -> str:
     """A list of addresses, each with the length of its prefix."""
-    if "%" in text:
+    if "%" in text or text.count(",") > MAX_LIST:
         raise LinkError("bad_address")
     try:
         return ",".join(str(ipaddress.ip_interface(part.strip())) for part in text.split(",") if part.strip())

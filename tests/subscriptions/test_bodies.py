@@ -100,6 +100,13 @@ def test_two_layers_of_base64_are_read_and_three_are_not() -> None:
     assert refusal(encoded(twice)) == "unknown"
 
 
+@pytest.mark.parametrize("width", [20, 1000])
+def test_base64_behind_comments_is_read(width: int) -> None:
+    body = encoded(f"{A}\n{B}")
+    lines = [body[start : start + width] for start in range(0, len(body), width)]
+    assert names("\n".join(["#profile-title: x", " #y", *lines, "# end"])) == ["A", "B"]
+
+
 def test_base64_of_a_page_is_a_page() -> None:
     assert refusal(encoded("<html>")) == "html"
 
@@ -113,6 +120,8 @@ def test_base64_of_a_page_is_a_page() -> None:
         (b"<?xml version='1.0'?>", "html"),
         (b'{"outbounds": []}', "json"),
         (b"[]", "json"),
+        (b'[ {"remarks": "x"}]', "json"),
+        (b"[Proxy]\nA = trojan", "unknown"),
         (b"port: 1\nproxies: []\n", "clash-yaml"),
         (b"Not found", "unknown"),
         (b"YWJj$ZGVm", "unknown"),
@@ -134,6 +143,20 @@ def test_a_list_has_5000_lines_at_most(count: int) -> None:
         assert parse(body.encode()).skipped == {"duplicate": MAX_LINES - 1}
     else:
         assert refusal(body) == "too_many_lines"
+
+
+@pytest.mark.parametrize("count", [MAX_LINES, MAX_LINES + 1])
+def test_of_base64_the_lines_inside_count(count: int) -> None:
+    body = encoded("\n".join([A] * count))
+    wrapped = "\n".join(body[start : start + 20] for start in range(0, len(body), 20))
+    if count == MAX_LINES:
+        assert parse(wrapped.encode()).skipped == {"duplicate": MAX_LINES - 1}
+    else:
+        assert refusal(wrapped) == "too_many_lines"
+
+
+def test_each_line_in_base64_counts() -> None:
+    assert refusal("\n".join([encoded(A)] * (MAX_LINES + 1))) == "too_many_lines"
 
 
 def test_lines_glued_together_count_too() -> None:

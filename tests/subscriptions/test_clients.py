@@ -29,6 +29,13 @@ from subscriptions.clients import NAMES, client_of
         ("SFM/1.13.0", "sing-box", "sing-box", True),
         ("SFT/1.13.0", "sing-box", "sing-box", True),
         ("sing-box 1.14.4", "sing-box", "sing-box", True),
+        ("GUI.for.SingBox/v1.16.0", "sing-box", "sing-box", True),
+        ("GUI.for.Clash/v1.9.9", "clash", "mihomo", True),
+        ("murge/1.0", "clash", "mihomo", True),
+        ("Flowvy/1.0", "clash", "mihomo", True),
+        ("Surge iOS/3406", "other-vpn-app", "plain", True),
+        ("Loon/780 CFNetwork/1494.0.7 Darwin/23.4.0", "other-vpn-app", "plain", True),
+        ("Surfer/1.0", "other", "plain", False),
         ("Karing/1.0.30", "karing", "sing-box", True),
         ("NekoBox/Android/1.4.2 (Prefer ClashMeta Format)", "nekobox", "plain", True),
         ("Happ/3.5.0", "happ", "plain", True),
@@ -47,8 +54,12 @@ def test_an_app_is_known_by_its_user_agent(user_agent: str, name: str, format_na
     assert client_of(user_agent) == (name, format_name, total_is_quota)
 
 
-def test_case_does_not_matter() -> None:
-    assert client_of("HAPP/1").name == "happ"
+@pytest.mark.parametrize(
+    ("user_agent", "name"),
+    [("HAPP/1", "happ"), ("sfa/1.14.4", "sing-box"), ("CLASH.META/v1", "mihomo"), ("V2RAYTUN/1", "v2raytun")],
+)
+def test_case_does_not_matter(user_agent: str, name: str) -> None:
+    assert client_of(user_agent).name == name
 
 
 def test_every_name_fits_its_column() -> None:

@@ -299,6 +299,7 @@ REFUSED: list[tuple[str, str]] = [
     ("missing_password", "tuic://token@a.example:1"),
     ("bad_key", f"{WIREGUARD}&presharedkey=short"),
     ("bad_address", f"{WIREGUARD}&address=10.0.0.300"),
+    ("bad_address", f"{WIREGUARD}&address={','.join(['::1'] * 102)}"),
     ("bad_address", f"{WIREGUARD}&address=fe80::1%25eth0/64"),
     ("bad_reserved", f"{WIREGUARD}&reserved=1,2"),
     ("bad_reserved", f"{WIREGUARD}&reserved=1,2,256"),
