@@ -67,6 +67,11 @@ def check(
     return Checked(_store(dialled, now), refused, asked.udp, is_offline=False)
 
 
+def history(server: str, port: int) -> list[EndpointCheck]:
+    """The last checks of an endpoint, the oldest first."""
+    return list(EndpointCheck.objects.filter(endpoint__server=server, endpoint__port=port).order_by("at"))
+
+
 def drop_unlisted() -> int:
     """Forget endpoints at which no server of any list is, and return how many."""
     place = {"server": OuterRef("server"), "port": OuterRef("port")}

@@ -19,7 +19,7 @@ from model_bakery import baker
 from pytest_django import Settings
 
 from subscriptions import direct_configs, sources
-from subscriptions.models import DirectConfig, Endpoint, Node, Source, SubscriptionHit
+from subscriptions.models import DirectConfig, Endpoint, EndpointCheck, Node, Source, SubscriptionHit
 from subscriptions.models import Group as SubscriptionGroup
 from traffic import changes
 from traffic.audit import By
@@ -126,7 +126,9 @@ def objects(client: Client) -> dict[str, Any]:
         provider_upload=GB, provider_download=GB, provider_total=9 * GB, milliseconds=90, size=900
     )
     baker.make(Source, name="Вена", url="https://b.example/", enabled=False)
-    baker.make(Endpoint, server="n1.example.com", port=443, state="up", latency=40, checked_at=now)
+    answering = baker.make(Endpoint, server="n1.example.com", port=443, state="up", latency=40, checked_at=now)
+    for slot, latency in enumerate((40, None)):
+        EndpointCheck.objects.create(endpoint=answering, slot=slot, at=now, latency=latency, loss=33)
     baker.make(Endpoint, server="n2.example.com", port=443, state="down", down_since=now, checked_at=now)
     nodes = [
         baker.make(Node, source=source, server=f"n{number}.example.com", port=443, remarks="Узел", position=number)
@@ -147,7 +149,7 @@ def objects(client: Client) -> dict[str, Any]:
         "traffic_delivery": baker.make(Delivery, receiver=receiver),
         "subscriptions_directconfig": DirectConfig.objects.get(),
         "subscriptions_source": source,
-        "subscriptions_node": nodes[0],
+        "subscriptions_node": nodes[1],
         "subscriptions_group": group,
         "subscriptions_subscriptionhit": SubscriptionHit.objects.first(),
         "auth_user": User.objects.get(),

@@ -14,20 +14,24 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
-from subscriptions import catalogue, direct_configs
+from subscriptions import catalogue, direct_configs, links, probing
 from subscriptions.models import DirectConfig
-from traffic.admin.base import PanelAdmin, Section
+from traffic.admin.base import Section
+from traffic.cells import moment
 from traffic.logs import masked
 
+from .endpoints import ListeningAdmin
 from .forms import DirectConfigForm, ManyLinksForm
 
 
 @admin.register(DirectConfig)
-class DirectConfigAdmin(PanelAdmin[DirectConfig]):
+class DirectConfigAdmin(ListeningAdmin[DirectConfig]):
     section = Section.SUBSCRIPTIONS
     icon = "link"
     form = DirectConfigForm
-    list_display = ("name", "protocol", "endpoint", "link", "is_active", "position", "order", "added_at")
+    list_display = (
+        "name", "protocol", "endpoint", "state", "delay", "link", "is_active", "position", "order", "added",
+    )  # fmt: skip
     list_editable = ("is_active", "position")
     list_filter = ("is_active",)
     search_fields = ("remarks", "server")
@@ -55,17 +59,23 @@ class DirectConfigAdmin(PanelAdmin[DirectConfig]):
     def get_readonly_fields(self, request: HttpRequest, obj: DirectConfig | None = None) -> Any:
         return ("link",) if obj is not None and not self.has_change_permission(request, obj) else ()
 
+    def is_udp(self, config: DirectConfig) -> bool:
+        try:
+            return probing.is_udp(links.parse(config.raw))
+        except links.LinkError:  # of an older version, which took it
+            return False
+
     @admin.display(description=gettext_lazy("name"), ordering="remarks")
     def name(self, config: DirectConfig) -> str:
         return str(config)
 
-    @admin.display(description=gettext_lazy("server"), ordering="server")
-    def endpoint(self, config: DirectConfig) -> str:
-        return f"[{config.server}]:{config.port}" if ":" in config.server else f"{config.server}:{config.port}"
-
     @admin.display(description=gettext_lazy("link"))
     def link(self, config: DirectConfig) -> str:
         return masked(config.raw)
+
+    @admin.display(description=gettext_lazy("added"), ordering="added_at")
+    def added(self, config: DirectConfig) -> str:
+        return moment(config.added_at)
 
     @admin.display(description=gettext_lazy("order"))
     def order(self, config: DirectConfig) -> SafeString:

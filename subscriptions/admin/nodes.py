@@ -4,22 +4,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import models
-from django.db.models import Count, DateTimeField, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from subscriptions.links.hosts import join_endpoint
-from subscriptions.models import DirectConfig, Endpoint, Group, Node, Source
+from subscriptions.models import DirectConfig, Group, Node, Source
 from traffic.admin.base import Deleted, PanelAdmin, Section
-from traffic.cells import badge, left_to_right, moment
+from traffic.cells import left_to_right, moment
 from traffic.logs import masked
+
+from .endpoints import ListeningAdmin
 
 # Of what a group is needed for, how many are named.
 _MOST = 20
-_OF_ENDPOINT = {"checked": "state", "latency": "latency", "loss": "loss", "down": "down_since"}
 _FIELDS = (
     "source",
     "name",
@@ -36,7 +34,7 @@ _FIELDS = (
 
 
 @admin.register(Node)
-class NodeAdmin(PanelAdmin[Node]):
+class NodeAdmin(ListeningAdmin[Node]):
     section = Section.SUBSCRIPTIONS
     icon = "dns"
     place = 31
@@ -59,51 +57,16 @@ class NodeAdmin(PanelAdmin[Node]):
         """It would come back with the next fetch; switching off lasts."""
         return False
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
-        at = Endpoint.objects.filter(server=OuterRef("server"), port=OuterRef("port"))
-        kinds: dict[str, models.Field[Any, Any]] = {
-            "latency": IntegerField(),
-            "loss": IntegerField(),
-            "down": DateTimeField(),
-        }
-        said = {
-            f"endpoint_{name}": Subquery(at.values(field)[:1], output_field=kinds.get(name))
-            for name, field in _OF_ENDPOINT.items()
-        }
-        return super().get_queryset(request).annotate(**said)
+    def is_udp(self, node: Node) -> bool:
+        return node.is_udp
 
     @admin.display(description=gettext_lazy("name"), ordering="remarks")
     def name(self, node: Node) -> str:
         return str(node)
 
-    @admin.display(description=gettext_lazy("server"), ordering="server")
-    def endpoint(self, node: Node) -> SafeString:
-        return left_to_right(join_endpoint(node.server, node.port))
-
     @admin.display(description=gettext_lazy("link"))
     def link(self, node: Node) -> SafeString:
         return left_to_right(masked(node.raw))
-
-    @admin.display(description=gettext_lazy("state"))
-    def state(self, node: Node) -> SafeString | str:
-        checked = getattr(node, "endpoint_checked", None)
-        if node.is_udp:
-            return _("UDP, not checked")
-        if checked is None:
-            return _("not checked")
-        return badge("limited", _("down")) if checked == Endpoint.State.DOWN else badge("active", _("up"))
-
-    @admin.display(description=gettext_lazy("answers in"), ordering="endpoint_latency")
-    def delay(self, node: Node) -> SafeString | str:
-        latency, loss = getattr(node, "endpoint_latency", None), getattr(node, "endpoint_loss", None)
-        if latency is None or node.is_udp:
-            return "—"
-        return left_to_right(_("%d ms") % latency + (f", −{loss} %" if loss else ""))
-
-    @admin.display(description=gettext_lazy("down since"), ordering="endpoint_down")
-    def down_for(self, node: Node) -> str:
-        since = getattr(node, "endpoint_down", None)
-        return moment(since) if since and not node.is_udp else "—"
 
     @admin.display(description=gettext_lazy("in the source"), boolean=True, ordering="is_present")
     def present(self, node: Node) -> bool:

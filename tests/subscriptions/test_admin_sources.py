@@ -1,8 +1,9 @@
 """The operator's pages about sources, their servers and groups."""
 
 import html
+import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from subscriptions import sources
-from subscriptions.models import DirectConfig, Endpoint, Group, Node, Source
+from subscriptions.models import DirectConfig, Endpoint, EndpointCheck, Group, Node, Source
 from traffic.models import Subscriber
 
 from .examples import A, B, direct, source, stored, subscriber
@@ -20,6 +21,7 @@ from .examples import A, B, direct, source, stored, subscriber
 pytestmark = pytest.mark.django_db
 
 SOURCES = "/admin/subscriptions/source/"
+CONFIGS = "/admin/subscriptions/directconfig/"
 NODES = "/admin/subscriptions/node/"
 GROUPS = "/admin/subscriptions/group/"
 NEW = {"name": "New", "url": "https://new.example/sub?x=1", "enabled": "on", "priority": "5", "interval": "60"}
@@ -38,6 +40,16 @@ def text(shown: str) -> str:
 
 def _counted() -> CaptureQueriesContext:
     return CaptureQueriesContext(connection)
+
+
+def checked(at: Node | DirectConfig, *answers: tuple[int, int] | None) -> None:
+    """Checks of its endpoint, ten minutes apart: latency and loss, or no answer."""
+    then = datetime(2026, 1, 1, tzinfo=UTC)
+    endpoint = Endpoint.objects.create(server=at.server, port=at.port, state="up", latency=42, checked_at=then)
+    for slot, (latency, loss) in enumerate(answer or (None, 100) for answer in answers):
+        moment = then + slot * timedelta(minutes=10)
+        # The ring has gone round: the order is by time.
+        EndpointCheck.objects.create(endpoint=endpoint, slot=(slot + 95) % 96, at=moment, latency=latency, loss=loss)
 
 
 @pytest.fixture
@@ -180,6 +192,24 @@ class TestNodes:
         for said in ("42 ms, −33 %", "down", f"{now:%Y-%m-%d}", "UDP, not checked", "not checked"):
             assert said in shown
 
+    def test_a_private_one_is_said_to_be_private(self, admin_client: Client) -> None:
+        stored(source(allow_private=True), "trojan://pw@10.0.0.7:1#A")
+        assert "private, not checked" in page(admin_client, NODES)
+
+    def test_its_page_draws_and_tells_the_last_checks(self, admin_client: Client) -> None:
+        (node,) = stored(source(), A)
+        checked(node, None, (42, 33), (57, 0))
+        shown = text(page(admin_client, f"{NODES}{node.pk}/change/"))
+        assert "Checks answered: 2 of 3. Times are in UTC." in shown
+        notes = re.findall(r"<title>([^<]+)</title><rect", shown)
+        assert notes == ["2026-01-01 00:00: no answer", "2026-01-01 00:10: 42 ms, −33 %", "2026-01-01 00:20: 57 ms"]
+        told = re.findall(r"<td>\s*(?:<bdi[^>]*>)?([^<]+?)(?:</bdi>)?\s*</td>", shown)
+        assert told == ["57 ms", "42 ms, −33 %", "no answer"]
+
+    def test_without_checks_its_page_draws_none(self, admin_client: Client) -> None:
+        (node,) = stored(source(), A)
+        assert "Last checks" not in page(admin_client, f"{NODES}{node.pk}/change/")
+
     def test_links_are_masked(self, admin_client: Client) -> None:
         (node,) = stored(source(), "trojan://very-secret@a.example:1#A")
         assert "very-secret" not in page(admin_client, NODES) + page(admin_client, f"{NODES}{node.pk}/change/")
@@ -223,6 +253,39 @@ class TestNodes:
         stored(it, *(f"trojan://pw@s{number}.example:1" for number in range(90)))
         with _counted() as many:
             page(admin_client, NODES)
+        assert len(many) == len(one)
+
+
+class TestDirectConfigurations:
+    def test_reachability_is_shown(self, admin_client: Client) -> None:
+        up, down, *_ = direct(
+            A, B, "hysteria2://pw@u.example:1#H", "trojan://pw@10.0.0.7:3#P", "trojan://pw@d.example:3#D"
+        )
+        now = timezone.now()
+        Endpoint.objects.create(server=up.server, port=up.port, state="up", latency=42, loss=33, checked_at=now)
+        Endpoint.objects.create(server=down.server, port=down.port, state="down", down_since=now, checked_at=now)
+        shown = text(page(admin_client, CONFIGS))
+        states = re.findall(r'<td class="field-state[^>]*>(?:<span[^>]*>)?([^<]+)', shown)
+        assert states == ["up", "down", "UDP, not checked", "private, not checked", "not checked"]
+        assert "42 ms, −33 %" in shown
+
+    def test_its_page_draws_the_last_checks(self, admin_client: Client) -> None:
+        (config,) = direct(A)
+        checked(config, (57, 0), None)
+        assert "Checks answered: 1 of 2." in page(admin_client, f"{CONFIGS}{config.pk}/change/")
+
+    def test_of_one_over_udp_it_draws_none(self, admin_client: Client) -> None:
+        (config,) = direct("hysteria2://pw@u.example:1#H")
+        checked(config, None)
+        assert "Last checks" not in page(admin_client, f"{CONFIGS}{config.pk}/change/")
+
+    def test_ninety_take_as_many_queries_as_one(self, admin_client: Client) -> None:
+        direct(A)
+        with _counted() as one:
+            page(admin_client, CONFIGS)
+        direct(*(f"trojan://pw@s{number}.example:1" for number in range(90)))
+        with _counted() as many:
+            page(admin_client, CONFIGS)
         assert len(many) == len(one)
 
 
