@@ -8,6 +8,7 @@ from subscriptions.formats.common import (
     Entry,
     Inexpressible,
     fingerprint_of,
+    number,
     only,
     parts,
     path_of,
@@ -22,16 +23,25 @@ _XHTTP_EXTRA = {
     "xPaddingBytes": "x-padding-bytes",
     "scMaxEachPostBytes": "sc-max-each-post-bytes",
     "scMinPostsIntervalMs": "sc-min-posts-interval-ms",
+    "uplinkChunkSize": "uplink-chunk-size",
 }
+# Where the parts of a request stand. A server that expects them elsewhere hangs up.
+_XHTTP_PLACES = {
+    "xPaddingKey": "x-padding-key", "xPaddingHeader": "x-padding-header",
+    "xPaddingPlacement": "x-padding-placement", "xPaddingMethod": "x-padding-method",
+    "sessionPlacement": "session-placement", "sessionKey": "session-key",
+    "seqPlacement": "seq-placement", "seqKey": "seq-key",
+    "uplinkHTTPMethod": "uplink-http-method",
+    "uplinkDataPlacement": "uplink-data-placement", "uplinkDataKey": "uplink-data-key",
+}  # fmt: skip
 _XMUX = {
     "maxConcurrency": "max-concurrency",
     "maxConnections": "max-connections",
     "cMaxReuseTimes": "c-max-reuse-times",
     "hMaxRequestTimes": "h-max-request-times",
     "hMaxReusableSecs": "h-max-reusable-secs",
-    "hKeepAlivePeriod": "h-keep-alive-period",
 }
-_RANGE = re.compile(r"[0-9]{1,9}(?:-[0-9]{1,9})?", re.ASCII)
+_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", re.ASCII)
 
 
 def plain_tls(node: Node) -> Entry:
@@ -122,19 +132,32 @@ def _xhttp_extra(text: str) -> Entry:
     if not isinstance(extra, dict) or extra.get("downloadSettings"):
         raise Inexpressible
     headers, xmux = extra.get("headers"), extra.get("xmux")
-    return _ranges(extra, _XHTTP_EXTRA) | {
+    places = {ours: extra[theirs] for theirs, ours in _XHTTP_PLACES.items() if isinstance(extra.get(theirs), str)}
+    found = _ranges(extra, _XHTTP_EXTRA, least=1) | places
+    return found | {
         "no-grpc-header": extra.get("noGRPCHeader") is True,
+        "x-padding-obfs-mode": extra.get("xPaddingObfsMode") is True,
         "headers": {key: value for key, value in headers.items() if isinstance(value, str)}
         if isinstance(headers, dict)
         else None,
-        "reuse-settings": _ranges(xmux, _XMUX) if isinstance(xmux, dict) else None,
+        "reuse-settings": _reuse(xmux) if isinstance(xmux, dict) else None,
     }
 
 
-def _ranges(given: Entry, names: dict[str, str]) -> Entry:
+def _reuse(xmux: Entry) -> Entry:
+    period = number(str(xmux.get("hKeepAlivePeriod")), 0, 86_400)
+    return _ranges(xmux, _XMUX, least=0) | only({"h-keep-alive-period": period})
+
+
+def _ranges(given: Entry, names: dict[str, str], least: int) -> Entry:
     """Numbers and ranges under mihomo's names; whatever else stands there would cost the whole list."""
     found = {ours: str(given[theirs]) for theirs, ours in names.items() if theirs in given}
-    return {name: value for name, value in found.items() if _RANGE.fullmatch(value)}
+    return {name: value for name, value in found.items() if _is_range(value, least)}
+
+
+def _is_range(text: str, least: int) -> bool:
+    found = _RANGE.fullmatch(text)
+    return found is not None and max(least, int(found[1])) <= int(found[2] or found[1])
 
 
 _TRANSPORTS: dict[str, Callable[[Node], Entry]] = {

@@ -42,6 +42,8 @@ _QUERY = {
             '{"headers": {"A": 1, "B": "b", "C": ["c"]}, "xmux": {"maxConcurrency": "a", "maxConnections": 1}}',
             '{"headers": [], "xmux": 1, "xPaddingBytes": {}, "noGRPCHeader": "x", "scMaxEachPostBytes": -1}',
             '{"downloadSettings": {"address": "a"}}',
+            '{"scMaxEachPostBytes": "5-1", "scMinPostsIntervalMs": 0, "xmux": {"hKeepAlivePeriod": "5-6"}}',
+            '{"xPaddingObfsMode": true, "sessionPlacement": "x", "seqKey": 1, "uplinkChunkSize": "a"}',
             '{"xPaddingBytes": "0-0", "xmux": {"hKeepAlivePeriod": -1, "cMaxReuseTimes": "9-1"}}',
         ]
     ),

@@ -3,11 +3,13 @@
 import json
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from subscriptions import formats, links, notices
+from subscriptions.formats import mihomo
 from subscriptions.links import Node
 
 from .cores import (
@@ -23,11 +25,16 @@ from .strategies import lists
 NOTICES = [links.parse(notices.link(state, "fa")) for state in ("disabled", "expired", "limited")]
 # Whole lists are slow to make, and slow to look at.
 SEVERAL = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+XHTTP = json.dumps(
+    dict.fromkeys(mihomo.streams._XHTTP_PLACES, " o d d ")
+    | {"xPaddingObfsMode": True, "scMaxEachPostBytes": "5-1", "xmux": {"hKeepAlivePeriod": "5-6"}}
+)
 LISTS = {
     "the samples": sample_nodes(),
     "nothing": [],
     "a notice": NOTICES[:1],
     "the same thrice": sample_nodes()[:1] * 3,
+    "all that XHTTP may say": [links.parse(f"vless://x@a.example:1?security=tls&type=xhttp&extra={quote(XHTTP)}")],
     "a per cent sign in a plugin's path": [
         links.parse("ss://aes-128-gcm:pw@a.example:1?plugin=v2ray-plugin%3Bpath%3D%2F50%25b")
     ],

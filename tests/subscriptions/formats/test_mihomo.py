@@ -149,6 +149,34 @@ class TestProxies:
             "reuse-settings": {"max-concurrency": "16-32"},
         }
 
+    @pytest.mark.parametrize("wrong", ['"5-1"', '"0-0"', "0", '"a"', "-1", "1.5", "null", "{}"])
+    def test_a_wrong_range_of_xhttp_is_left_out_for_it_would_cost_the_list(self, wrong: str) -> None:
+        extra = f'{{"scMaxEachPostBytes":{wrong},"scMinPostsIntervalMs":{wrong}}}'
+        found = proxy(f"vless://{ID}@a.example:443?security=tls&type=xhttp&extra={extra}")
+        assert found["xhttp-opts"] == {"path": "/", "mode": "auto"}
+
+    @pytest.mark.parametrize(
+        ("given", "period"), [("30", {"h-keep-alive-period": 30}), ('"5-6"', {"h-keep-alive-period": 5}), ("-1", {})]
+    )
+    def test_how_often_xhttp_says_that_it_lives_is_one_number(self, given: str, period: dict[str, int]) -> None:
+        extra = f'{{"xmux":{{"maxConcurrency":0,"hKeepAlivePeriod":{given}}}}}'
+        found = proxy(f"vless://{ID}@a.example:443?security=tls&type=xhttp&extra={extra}")
+        assert found["xhttp-opts"]["reuse-settings"] == {"max-concurrency": "0", **period}
+
+    def test_xhttp_puts_its_parts_where_the_server_looks_for_them(self) -> None:
+        extra = (
+            '{"xPaddingObfsMode":true,"xPaddingKey":"k","sessionPlacement":"header","seqKey":7,"uplinkChunkSize":"5-9"}'
+        )
+        found = proxy(f"vless://{ID}@a.example:443?security=tls&type=xhttp&extra={extra}")
+        assert found["xhttp-opts"] == {
+            "path": "/",
+            "mode": "auto",
+            "x-padding-obfs-mode": True,
+            "x-padding-key": "k",
+            "session-placement": "header",
+            "uplink-chunk-size": "5-9",
+        }
+
     def test_hopping_ports_and_the_pin_of_hysteria2(self) -> None:
         found = proxy(f"hysteria2://pw@a.example:443?mport=443,5000-6000&pinSHA256={'AB' * 32}")
         assert (found["port"], found["ports"], found["fingerprint"]) == (443, "443,5000-6000", "ab" * 32)
