@@ -1,11 +1,15 @@
 """gunicorn's threaded worker, for which a slow client is a client and not a thread for ever."""
 
+import json
 import socket
 import threading
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
+from gunicorn import util
+from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
 # Seconds in which a request, head and body, must have come. A proxy in front (nginx) is stricter and cheaper.
@@ -13,6 +17,14 @@ READ_SECONDS = 20.0
 # How long a process stands back from a new connection, for each that it has.
 _POLITE_SECONDS = 0.00005
 _MOST_POLITE = 16
+# What is refused before it is a request of anybody; the rest is 400.
+_STATUSES: dict[type[Exception], HTTPStatus] = {
+    errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+}
+_OURS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
 
 
 class BoundedWorker(ThreadWorker):  # type: ignore[misc]
@@ -43,6 +55,14 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         finally:
             self._begun.pop(conn, None)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Refuses what is no HTTP as the API refuses, in JSON; gunicorn would quote it, and a token may be in it."""
+        if isinstance(exc, errors.ParseException) and not isinstance(exc, _OURS):
+            with suppress(OSError):
+                util.write_nonblock(client, _refusal(_STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)))
+        else:
+            super().handle_error(None, client, addr, exc)
+
     def _watch(self) -> None:
         while True:
             time.sleep(1)
@@ -52,3 +72,9 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
                     self._begun.pop(conn, None)
                     with suppress(OSError):
                         conn.sock.shutdown(socket.SHUT_RD)
+
+
+def _refusal(status: HTTPStatus) -> bytes:
+    body = json.dumps({"detail": f"This is no HTTP request that the panel can read: {status.phrase}."})
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("ascii")
