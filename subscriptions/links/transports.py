@@ -27,6 +27,9 @@ _KCP_HEADERS = frozenset({"srtp", "utp", "wechat-video", "dtls", "wireguard", "d
 _XHTTP_MODES = frozenset({"auto", "packet-up", "stream-up", "stream-one"})
 _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
 _RANGES = ("maxConcurrency", "maxConnections", "cMaxReuseTimes", "hMaxRequestTimes", "hMaxReusableSecs")
+# The largest size of a post, and the time between two.
+_POSTS = ("scMaxEachPostBytes", "scMinPostsIntervalMs")
+_MAX_SESSION_ID = 128
 _RANGE = re.compile(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?|", re.ASCII)
 
 
@@ -145,21 +148,36 @@ def _refuse(name: str) -> Any:
 
 def _checked(found: dict[str, Any]) -> dict[str, Any]:
     """An object of the further settings; mihomo refuses its whole list for one such value, in a list of links too."""
-    reality = found.get("realitySettings") if found.get("security") == "reality" else None
+    reality = found.get("realitySettings") if str(found.get("security")).lower() == "reality" else None
     if isinstance(reality, dict):
         key, short_id = (str(reality.get(name, "")) for name in ("publicKey", "shortId"))
         if not is_reality(key, short_id.lower()):
             raise ValueError("reality")
-    if not all(_is_range(found.get(name)) for name in _RANGES):
+    posts = {name: found.get(name) for name in _POSTS}
+    numbers = [value for value in posts.values() if not isinstance(value, str)]
+    if not all(map(_is_range, [*numbers, *map(found.get, _RANGES)])) or not _has_room(found):
         raise ValueError("range")
-    return found
+    # Xray calls its default zero, which mihomo refuses.
+    return {name: value for name, value in found.items() if name not in posts or value != 0}
 
 
 def _is_range(value: Any) -> bool:
-    """A number or a range of two. What is no text and no number at all does no harm."""
+    """A whole number or a range of two. What is no text and no number at all does no harm."""
     if not isinstance(value, str | int | float):
         return True
     if not isinstance(value, str):
-        return 0 <= value < 10**9
+        return 0 <= value < 10**9 and value == int(value)
     limits = _RANGE.fullmatch(value)
     return limits is not None and (not limits[2] or int(limits[1]) <= int(limits[2]))
+
+
+def _has_room(found: dict[str, Any]) -> bool:
+    """Whether 2^31 session ids can be made of the characters that are given, if any are."""
+    table, length = found.get("sessionIDTable") or "uuid", found.get("sessionIDLength") or "16-32"
+    if table == "uuid":
+        return True
+    limits = _RANGE.fullmatch(str(length))
+    if limits is None or not limits[1] or not isinstance(table, str):
+        return False
+    low, high = int(limits[1]), int(limits[2] or limits[1])
+    return table.isascii() and 1 <= low <= high <= _MAX_SESSION_ID and len(table) ** high >= 2**31

@@ -24,12 +24,13 @@ _XHTTP_EXTRA = {
     "scMaxEachPostBytes": "sc-max-each-post-bytes",
     "scMinPostsIntervalMs": "sc-min-posts-interval-ms",
     "uplinkChunkSize": "uplink-chunk-size",
+    "sessionIDLength": "session-length",
 }
 # Where the parts of a request stand. A server that expects them elsewhere hangs up.
 _XHTTP_PLACES = {
     "xPaddingKey": "x-padding-key", "xPaddingHeader": "x-padding-header",
     "xPaddingPlacement": "x-padding-placement", "xPaddingMethod": "x-padding-method",
-    "sessionPlacement": "session-placement", "sessionKey": "session-key",
+    "sessionPlacement": "session-placement", "sessionKey": "session-key", "sessionIDTable": "session-table",
     "seqPlacement": "seq-placement", "seqKey": "seq-key",
     "uplinkHTTPMethod": "uplink-http-method",
     "uplinkDataPlacement": "uplink-data-placement", "uplinkDataKey": "uplink-data-key",
