@@ -30,6 +30,11 @@ _RANGES = ("maxConcurrency", "maxConnections", "cMaxReuseTimes", "hMaxRequestTim
 # The largest size of a post, and the time between two.
 _POSTS = ("scMaxEachPostBytes", "scMinPostsIntervalMs")
 _MAX_SESSION_ID = 128
+# How many characters are meant by a name.
+_SESSION_TABLES = {
+    "ALPHABET": 26, "Alphabet": 52, "BASE36": 36, "Base62": 62, "HEX": 16, "alphabet": 26, "base36": 36, "hex": 16,
+    "number": 10,
+}  # fmt: skip
 _RANGE = re.compile(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?|", re.ASCII)
 
 
@@ -180,4 +185,5 @@ def _has_room(found: dict[str, Any]) -> bool:
     if limits is None or not limits[1] or not isinstance(table, str):
         return False
     low, high = int(limits[1]), int(limits[2] or limits[1])
-    return table.isascii() and 1 <= low <= high <= _MAX_SESSION_ID and len(table) ** high >= 2**31
+    size = _SESSION_TABLES.get(table, len(table))
+    return table.isascii() and 1 <= low <= high <= _MAX_SESSION_ID and size**high >= 2**31

@@ -91,7 +91,7 @@ UNDERSTOOD: list[tuple[str, str, Mapping[str, str]]] = [
      {"network": "xhttp", "extra_json": '{"scMinPostsIntervalMs":30.0}'}),
     *((f"xhttp, session ids of {table}, {length}", xhttp({"sessionIDTable": table, "sessionIDLength": length}),
        {"network": "xhttp", "extra_json": json.dumps({"sessionIDLength": length, "sessionIDTable": table}, separators=(",", ":"))})
-      for table, length in (("uuid", "1"), ("01", "31"), ("01", "1-128"), ("base62", None), (None, "1"))),
+      for table, length in (("uuid", "1"), ("01", "31"), ("01", "1-128"), ("Base62", None), ("HEX", "8"), (None, "1"))),
     ("xhttp, nothing further", f"{VLESS}?type=xhttp&extra=%7B%7D", {"network": "xhttp"}),
     ("http/2", f"{VLESS}?type=h2&host=h&path=%2Fp", {"network": "http", "host": "h", "path": "/p"}),
     ("http/2 by its other name", f"{VLESS}?type=http", {"network": "http"}),
@@ -248,7 +248,7 @@ REFUSED: list[tuple[str, str]] = [
     ("bad_extra", xhttp({"downloadSettings": {"security": "Reality", "realitySettings": {}}})),
     *(("bad_extra", xhttp({"scMaxEachPostBytes": value})) for value in (-1, 0.5, 1e30)),
     *(("bad_extra", xhttp({"sessionIDTable": table, "sessionIDLength": length})) for table, length in (
-        ("0", None), ("01", "30"), ("01", "0-32"), ("01", "32-31"), ("01", "long"), ("01", "40-129"), ("01ж", "32"), (1, "32"))),
+        ("0", None), ("01", "30"), ("01", "0-32"), ("01", "32-31"), ("01", "long"), ("01", "40-129"), ("01ж", "32"), ("HEX", "7"), (1, "32"))),
     ("bad_network", f"{VLESS}?type=carrier-pigeon"),
     ("bad_network", f"{VLESS}?type=domainsocket"),
     ("bad_mode", f"{VLESS}?type=xhttp&mode=stream-three"),
