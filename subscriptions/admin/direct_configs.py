@@ -30,7 +30,7 @@ class DirectConfigAdmin(ListeningAdmin[DirectConfig]):
     icon = "link"
     form = DirectConfigForm
     list_display = (
-        "name", "protocol", "endpoint", "state", "delay", "link", "is_active", "position", "order", "added",
+        "name", "protocol", "endpoint", "state", "delay", "is_active", "position", "order", "added",
     )  # fmt: skip
     list_editable = ("is_active", "position")
     list_filter = ("is_active",)

@@ -53,10 +53,9 @@ def hit(person: Subscriber, **fields: Any) -> SubscriptionHit:
 
 
 class TestDirectConfigList:
-    def test_links_are_masked(self, admin_client: Client) -> None:
+    def test_it_shows_no_link(self, admin_client: Client) -> None:
         direct("trojan://very-secret@a.example:1#A")
         shown = page(admin_client, CONFIGS)
-        assert "troj…" in shown
         assert "a.example:1" in shown
         assert "very-secret" not in shown
 
