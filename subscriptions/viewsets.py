@@ -1,5 +1,6 @@
 """``/api/xpert/direct-configs`` and ``/api/xpert/sources``: the operator's links and where others come from."""
 
+import logging
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -20,6 +21,7 @@ from . import direct_configs
 from .models import DirectConfig, Source
 from .serializers import AddedSerializer, DirectConfigSerializer, ManyConfigsSerializer, SourceSerializer
 
+logger = logging.getLogger("xpert.changes")
 _MAX_ID = 2**63 - 1
 _ID = OpenApiParameter("id", {"type": "integer", "minimum": 1, "maximum": _MAX_ID}, OpenApiParameter.PATH)
 _NOT_FOUND = {404: OpenApiResponse(schema.DETAIL, "There is no such configuration.")}
@@ -73,7 +75,7 @@ class DirectConfigViewSet(OperatorViewSet):
             return self._create_many(request)
         serializer = self._serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        serializer.save()
+        _note(request, "added", DirectConfig, serializer.save().pk)
         return Response(serializer.data, status.HTTP_201_CREATED)
 
     @extend_schema(
@@ -101,6 +103,7 @@ class DirectConfigViewSet(OperatorViewSet):
     )
     def destroy(self, request: Request, pk: str) -> Response:
         _found(pk).delete()
+        _note(request, "deleted", DirectConfig, _number(pk))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _create_many(self, request: Request) -> Response:
@@ -108,6 +111,7 @@ class DirectConfigViewSet(OperatorViewSet):
         serializer.is_valid(raise_exception=True)
         lines = serializer.validated_data["configs"]
         added = direct_configs.add_many(line if isinstance(line, str) else "?" for line in lines)
+        _note(request, "added", DirectConfig, *(config.pk for config in added.configs))
         return Response(
             {
                 "total_provided": len(lines),
@@ -126,7 +130,7 @@ class DirectConfigViewSet(OperatorViewSet):
         _object(request)
         serializer = self._serializer(config, data=request.data, partial=partial)
         serializer.is_valid(raise_exception=True)
-        serializer.save()
+        _note(request, "changed", DirectConfig, serializer.save().pk)
         return Response(serializer.data)
 
     def _serializer(self, *args: Any, **kwargs: Any) -> Any:
@@ -199,6 +203,7 @@ class SourceViewSet(OperatorViewSet):
     )
     def destroy(self, request: Request, pk: str) -> Response:
         _found_source(pk).delete()
+        _note(request, "deleted", Source, _number(pk))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _saved(self, source: Source | None, data: dict[str, Any], *, partial: bool = False) -> Any:
@@ -206,14 +211,27 @@ class SourceViewSet(OperatorViewSet):
         serializer.is_valid(raise_exception=True)
         try:
             with transaction.atomic():
-                serializer.save()
+                saved = serializer.save()
         except IntegrityError:  # somebody else has just stored the same
             raise ValidationError({"url": ["This source is there already."]}) from None
+        _note(self.request, "changed" if source else "added", Source, saved.pk)
         return serializer.data
 
     def _serializer(self, *args: Any, **kwargs: Any) -> Any:
         masked = not _may_see_secrets(self.request, "subscriptions.change_source")
         return SourceSerializer(*args, **kwargs, context={"masked": masked})
+
+
+def _note(request: Request, did: str, model: type[DirectConfig | Source], *ids: int) -> None:
+    """Who did what, in the log: the admin's history has a place only for people with an account."""
+    for pk in ids:
+        logger.info("%s %s %s %d", _author(request), did, model.__name__, pk)
+
+
+def _author(request: Request) -> str:
+    if isinstance(request.auth, ApiKey):
+        return f"API key {request.auth.pk} ({request.auth.name})"
+    return request.user.get_username() if request.user.is_authenticated else "somebody in open access"
 
 
 def _may_see_secrets(request: Request, permission: str) -> bool:

@@ -30,6 +30,19 @@ def send(client: Client, method: str, path: str, body: Any) -> Any:
     return client.generic(method, path, json.dumps(body), content_type="application/json")
 
 
+def test_who_changes_one_is_named_in_the_log(local: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "xpert.changes")
+    (old,) = direct(C)
+    send(local, "POST", CONFIGS, {"configs": [A, B, "nonsense"]})
+    send(local, "PATCH", one(old), {"is_active": False})
+    send(local, "DELETE", one(old), None)
+    first, second = DirectConfig.objects.values_list("pk", flat=True)
+    done = [f"added DirectConfig {first}", f"added DirectConfig {second}"]
+    done += [f"changed DirectConfig {old.pk}", f"deleted DirectConfig {old.pk}"]
+    said = [record.getMessage() for record in caplog.records if record.name == "xpert.changes"]
+    assert said == [f"somebody in open access {did}" for did in done]
+
+
 class TestReading:
     @pytest.mark.parametrize("path", [CONFIGS, f"{CONFIGS}/"])
     def test_the_list_is_an_array_in_its_order(self, manager: Client, path: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from subscriptions.models import Source
+from traffic.models import ApiKey
 
 from .examples import A, B, ask, source, stored, subscriber
 
@@ -179,6 +180,36 @@ class TestRefusals:
     def test_staff_without_it_are_403(self, staff: Callable[..., Client], method: str) -> None:
         path = SOURCES if method == "POST" else one(source())
         assert send(staff("view_directconfig"), method, path, NEW).status_code == 403
+
+
+class TestTrace:
+    """Who has changed what is told by the log."""
+
+    def test_a_key_is_named_with_what_it_did(self, manager: Client, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO", "xpert.changes")
+        key = ApiKey.objects.get()
+        pk = send(manager, "POST", SOURCES, NEW).json()["id"]
+        send(manager, "PATCH", f"{SOURCES}/{pk}", {"priority": 3})
+        manager.delete(f"{SOURCES}/{pk}")
+        assert told(caplog) == [
+            f"API key {key.pk} (manager) {did} Source {pk}" for did in ("added", "changed", "deleted")
+        ]
+
+    def test_staff_are_named(self, staff: Callable[..., Client], caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO", "xpert.changes")
+        it = source()
+        send(staff("change_source"), "PATCH", one(it), {"priority": 3})
+        assert told(caplog) == [f"member changed Source {it.pk}"]
+
+    def test_what_was_refused_is_not_told(self, manager: Client, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO", "xpert.changes")
+        send(manager, "POST", SOURCES, {"name": "New"})
+        manager.delete(f"{SOURCES}/77")
+        assert told(caplog) == []
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "xpert.changes"]
 
 
 values = st.recursive(
