@@ -231,6 +231,14 @@ def test_what_was_saved_is_said_in_russian(
     assert left(answer, english) == []
 
 
+def test_what_was_changed_is_named_in_russian(client: Client, objects: dict[str, Any]) -> None:
+    source = objects["subscriptions_source"]
+    fields = {"name": "Иное", "url": source.url, "enabled": "on", "priority": "7", "interval": "99"}
+    client.post(reverse("admin:subscriptions_source_change", args=[source.pk]), fields)
+    history = client.get(reverse("admin:subscriptions_source_history", args=[source.pk])).content.decode()
+    assert "Изменено: имя, приоритет и интервал" in " ".join(history.split())
+
+
 def test_an_import_is_russian(client: Client, english: set[str]) -> None:
     lines = "name,data_limit,active\nБорис,5 GB,yes\nВера,много,yes\nГлеб,,maybe\n,,\n".encode()
     preview = client.post(url("subscriber_import"), {"file": SimpleUploadedFile("a.csv", lines)})

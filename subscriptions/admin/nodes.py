@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -89,7 +90,9 @@ class NodeAdmin(ListeningAdmin[Node]):
         self._switch(request, queryset, is_enabled=False)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Node], *, is_enabled: bool) -> None:
-        count = Node.objects.filter(pk__in=queryset.values("pk")).update(is_enabled=is_enabled)
+        with transaction.atomic():
+            self.note_changed(request, queryset, "is_enabled")
+            count = Node.objects.filter(pk__in=queryset.values("pk")).update(is_enabled=is_enabled)
         text = ngettext("%(count)d server was changed.", "%(count)d servers were changed.", count) % {"count": count}
         self.message_user(request, text, messages.SUCCESS)
 

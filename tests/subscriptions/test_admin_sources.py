@@ -309,6 +309,14 @@ class TestGroups:
         assert list(DirectConfig.objects.get().groups.all()) == [vip]
 
 
+def test_a_switch_stands_in_the_history(admin_client: Client) -> None:
+    it = source()
+    (node,), (config,) = stored(it, A), direct(B)
+    for path, found in ((SOURCES, it), (NODES, node), (CONFIGS, config)):
+        admin_client.post(path, {"action": "switch_off", "_selected_action": [found.pk]})
+        assert re.search(r"Changed (enabled|active)\.", page(admin_client, f"{path}{found.pk}/history/"))
+
+
 @pytest.mark.parametrize(("path", "lookup"), [(SOURCES, "url__startswith"), (NODES, "raw__contains")])
 def test_a_secret_cannot_be_found_out_by_a_filter_typed_by_hand(admin_client: Client, path: str, lookup: str) -> None:
     answer = admin_client.get(path, {lookup: "https"})

@@ -8,13 +8,14 @@ from django import forms
 from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -103,6 +104,26 @@ class GuardedAdmin(ModelAdmin[_M]):
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         return super().formfield_for_manytomany(db_field, request, **{"form_class": IdsField} | kwargs)
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """With the names of fields as the catalogues have them: the history is translated when it is read."""
+        found: Any = super().construct_change_message(request, form, formsets, add)
+        for told in found:
+            changed = told.get("changed")
+            if changed and "name" not in changed:  # else it is not of the object itself
+                changed["fields"] = self._names(form)
+        return found
+
+    def note_changed(self, request: HttpRequest, rows: models.QuerySet[_M], field: str) -> None:
+        """In Django's history, as if the form of each had been saved. Call it before the change, in its transaction."""
+        with translation.override(None):
+            name = str(self.opts.get_field(field).verbose_name)  # type: ignore[union-attr]  # it is a field of its own
+        LogEntry.objects.log_actions(cast(int, request.user.pk), rows, CHANGE, [{"changed": {"fields": [name]}}])
+
+    def _names(self, form: Any) -> list[str]:
+        known = {field.name: field.verbose_name for field in (*self.opts.fields, *self.opts.many_to_many)}
+        with translation.override(None):
+            return [str(known.get(name, form.fields[name].label or name)) for name in form.changed_data]
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Deleted:
         return told_shortly(super().get_deleted_objects(objs, request))
