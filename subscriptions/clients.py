@@ -34,19 +34,17 @@ _TABLE = (
     (r"clash[-. ]?verge",                             Client("clash-verge",   "mihomo",   True)),
     (r"clash[-. ]?meta|clashx meta|mihomo",           Client("mihomo",        "mihomo",   True)),
     (r"stash",                                        Client("stash",         "mihomo",   True)),
-    (r"clash|koala|murge|flowvy|prizrak-?box",        Client("clash",         "mihomo",   True)),
-    (r"gui\.for\.clash",                              Client("clash",         "mihomo",   True)),
+    (r"(gui\.for\.)?clash|koala|murge|flowvy|prizrak-?box", Client("clash",    "mihomo",   True)),
     (r"karing",                                       Client("karing",        "sing-box", True)),
     (r"sf[aimt]/|sing-?box|gui\.for\.singbox",        Client("sing-box",      "sing-box", True)),
-    (r"husi|exclave|sagernet|surfboard|quantumult",   Client("other-vpn-app", "plain",    True)),
-    (r"loon/|surge\b|egern",                          Client("other-vpn-app", "plain",    True)),
+    (r"husi|exclave|sagernet|surfboard|quantumult|loon/|surge\b|egern", Client("other-vpn-app", "plain", True)),
     (r"curl/",                                        Client("curl",          "plain",    False)),
     (r"python|aiohttp",                               Client("python",        "plain",    False)),
     (r"mozilla/",                                     Client("browser",       "plain",    False)),
 )  # fmt: skip
 _OTHER = Client("other", "plain", total_is_quota=False)
 _COMPILED = tuple((re.compile(pattern, re.IGNORECASE), client) for pattern, client in _TABLE)
-NAMES = (*dict.fromkeys(client.name for _, client in _TABLE), _OTHER.name)
+NAMES = (*(client.name for _, client in _TABLE), _OTHER.name)
 
 
 def client_of(user_agent: str) -> Client:

@@ -53,7 +53,8 @@ class ApiKeyAuthentication(BaseAuthentication):
         if "x-api-key" in request.headers:
             return str(request.headers["x-api-key"]).strip()
         kind, _, secret = str(request.headers.get("authorization", "")).partition(" ")
-        return secret.strip() if kind.lower() == "bearer" and secret.strip() not in _NO_SECRET else None
+        secret = secret.strip()
+        return secret if kind.lower() == "bearer" and secret not in _NO_SECRET else None
 
     def _touch(self, key: ApiKey, now: datetime) -> None:
         if key.last_used_at and now - key.last_used_at < _LAST_USED:

@@ -3,7 +3,7 @@ from typing import Any, cast
 from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.core.exceptions import PermissionDenied
-from django.db import models, transaction
+from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -147,9 +147,7 @@ class DirectConfigAdmin(ListeningAdmin[DirectConfig]):
         ]
 
     def _switch(self, request: HttpRequest, queryset: models.QuerySet[DirectConfig], *, is_active: bool) -> None:
-        with transaction.atomic():
-            self.note_changed(request, queryset, "is_active")
-            count = queryset.update(is_active=is_active)
+        count = self.set_all(request, queryset, "is_active", is_active)
         text = ngettext("%(count)d link was changed.", "%(count)d links were changed.", count) % {"count": count}
         self.message_user(request, text, messages.SUCCESS)
 

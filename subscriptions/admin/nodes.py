@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -90,9 +89,7 @@ class NodeAdmin(ListeningAdmin[Node]):
         self._switch(request, queryset, is_enabled=False)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Node], *, is_enabled: bool) -> None:
-        with transaction.atomic():
-            self.note_changed(request, queryset, "is_enabled")
-            count = Node.objects.filter(pk__in=queryset.values("pk")).update(is_enabled=is_enabled)
+        count = self.set_all(request, queryset, "is_enabled", is_enabled)
         text = ngettext("%(count)d server was changed.", "%(count)d servers were changed.", count) % {"count": count}
         self.message_user(request, text, messages.SUCCESS)
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import Count, F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -145,9 +144,7 @@ class SourceAdmin(PanelAdmin[Source]):
         self.message_user(request, text % {"count": len(pks)}, messages.INFO)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Source], *, enabled: bool) -> None:
-        with transaction.atomic():
-            self.note_changed(request, queryset, "enabled")
-            count = Source.objects.filter(pk__in=list(queryset.values_list("pk", flat=True))).update(enabled=enabled)
+        count = self.set_all(request, queryset, "enabled", enabled)
         text = ngettext("%(count)d source was changed.", "%(count)d sources were changed.", count) % {"count": count}
         self.message_user(request, text, messages.SUCCESS)
 

@@ -47,7 +47,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Mostly a page from before somebody signed in or out in another tab."""
     text = _("This page was open for too long, or somebody signed in since. Go back, load it anew, and try again.")
-    return _answer(request, HTTPStatus.FORBIDDEN) if _is_api(request) else _page(HTTPStatus.FORBIDDEN, text)
+    return _answer(request, HTTPStatus.FORBIDDEN, text=text)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -66,20 +66,19 @@ def unavailable(request: HttpRequest) -> HttpResponse:
     return _page(HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
 
 
-def _answer(request: HttpRequest, status: HTTPStatus, detail: str = "") -> HttpResponse:
+def _answer(request: HttpRequest, status: HTTPStatus, detail: str = "", text: str | Promise = "") -> HttpResponse:
+    """``detail`` is for programs and people, ``text`` for people alone."""
     if _is_api(request):
         return JsonResponse({"detail": detail or f"{status.phrase}."}, status=status)
-    return _page(status, gettext(detail) if detail else "")
+    return _page(status, gettext(detail) if detail else text)
 
 
 def _too_large(request: HttpRequest) -> HttpResponse:
     """A browser reads no answer before all it sends is taken."""
     read_rest(request)
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    if _is_api(request):
-        return _answer(request, status)
     text = _("No form takes more than %(size)s at once. Send it in parts; commands of manage.py take whole files.")
-    return _page(status, text % {"size": round_size(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)})
+    size = round_size(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    return _answer(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text=text % {"size": size})
 
 
 def _page(status: HTTPStatus, text: str | Promise = "", headers: Mapping[str, str] | None = None) -> HttpResponse:
