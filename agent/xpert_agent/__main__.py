@@ -1,0 +1,5 @@
+import sys
+
+from xpert_agent.cli import main
+
+sys.exit(main())
