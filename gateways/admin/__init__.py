@@ -1,0 +1,5 @@
+"""The operator's pages for gateways."""
+
+from .gateways import GatewayAdmin
+
+__all__ = ["GatewayAdmin"]

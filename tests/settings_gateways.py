@@ -1,0 +1,7 @@
+"""The least that a project needs for the app ``gateways``, which builds on ``subscriptions``."""
+
+from tests.settings_subscriptions import *  # noqa: F403
+from tests.settings_subscriptions import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "gateways"]
+ROOT_URLCONF = "gateways.urls"
