@@ -9,15 +9,42 @@ class SubscriptionsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from traffic import doctor as panel  # noqa: PLC0415
-        from traffic import erasure, exposition, groups, retention, runs  # noqa: PLC0415  apps are loaded only now
+        from operations import roles  # noqa: PLC0415  apps are loaded only now
+        from operations.extension import Extension, register  # noqa: PLC0415
 
-        from . import checks, doctor, hits, source_events  # noqa: F401, PLC0415  registers the system checks
+        from . import checks, condition_words, conditions, key_options, membership  # noqa: F401, PLC0415  registers the system checks
+        from .card import CARD  # noqa: PLC0415
+        from .formats import ASKABLE  # noqa: PLC0415
+        from .serving import hits  # noqa: PLC0415
+        from .sources import accounts, provider_usage  # noqa: PLC0415
 
-        retention.also_tidy("hits", hits.drop_old)
-        post_migrate.connect(groups.grant, sender=self, dispatch_uid="traffic.groups.grant")
-        erasure.also_erase("hits", hits.erase)
-        panel.also_examine(doctor.examine)
-        runs.also_expect(doctor.expected)
-        exposition.also_expose(doctor.gauges)
-        source_events.register()
+        register(
+            Extension(
+                name=self.label,
+                cleanup={"hits": hits.drop_old, "providers' days": provider_usage.drop_old},
+                erase={"hits": hits.erase, "own accounts": accounts.erase},
+                conditions=conditions.WATCHES,
+                words=condition_words.WORDS,
+                events=condition_words.KINDS,
+                gauges=condition_words.gauges,
+                cards={"sources": CARD},
+                commands=conditions.expected,
+                settled_in={
+                    "source-failing": "subscriptions_source_changelist?failing=yes",
+                    "provider-running-out": "subscriptions_source_changelist",
+                    "provider-used-up": "subscriptions_source_changelist",
+                    "provider-ends": "subscriptions_source_changelist",
+                    "provider-ended": "subscriptions_source_changelist",
+                    "servers-down": "subscriptions_node_changelist?answers=down",
+                },
+                plan_applied=membership.apply_plan,
+                key_options=(key_options.GROUPS,),
+                admin={
+                    "traffic.subscriber": "subscriptions.admin.subscribers.PAGES",
+                    "traffic.server": "subscriptions.admin.servers.PAGES",
+                },
+                harmless={"format": frozenset(ASKABLE).__contains__},
+                path_words=frozenset({"sub", "direct-configs", "sources", "subscribers"}),
+            )
+        )
+        post_migrate.connect(roles.grant, sender=self, dispatch_uid="operations.roles.grant")

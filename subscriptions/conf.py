@@ -1,7 +1,7 @@
-"""Typed settings of ``subscriptions``. Each is read when needed, so that tests can override it.
+"""Typed settings of ``subscriptions``. Each is read on use, so that tests can override it.
 
-A property raises ImproperlyConfigured with a sentence when the value is of the wrong
-form; ``checks`` turns each such sentence into a system check.
+A property raises ImproperlyConfigured with a sentence if the value has the wrong form;
+``checks`` turns it into a system check.
 """
 
 import re
@@ -9,34 +9,42 @@ import re
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from traffic.conf import choice, flag, number
+from operations.conf import MAX_DAYS, Rate, choice, flag, number, rate
+from traffic import conf as traffic_conf
 
 LANGUAGES = ("en", "ru", "fa")
-# What may be allowed of a source's URL beyond https on a usual port of a public host name.
+# What XPERT_SOURCES_ALLOW can add to https on a usual port of a public host name.
 SOURCES_ALLOW = ("http", "ports", "credentials", "addresses")
 _USER_AGENT = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?", re.ASCII)
-# Visible ASCII only: the URL goes out as a header.
+# Visible ASCII only, because the URL is sent as a header.
 _URL = re.compile(r"(?:https?|tg)://[!-~]{1,500}", re.ASCII | re.IGNORECASE)
 
 
 def url(name: str) -> str:
-    """An absolute URL that apps can open, or nothing."""
-    value = getattr(settings, name, "")
-    if value and not (isinstance(value, str) and _URL.fullmatch(value)):
-        raise ImproperlyConfigured(f"{name} takes a URL that begins with https://, http:// or tg://, not {value!r}.")
-    return str(value or "")
+    """An absolute URL that apps can open, or an empty string."""
+    value = getattr(settings, name, "") or ""
+    if not is_url(value):
+        raise ImproperlyConfigured(
+            f"{name} takes a URL that begins with https://, http:// or tg://, not {value!r}."
+        )
+    return str(value)
+
+
+def is_url(value: object) -> bool:
+    """Whether apps can open it as a URL; so is an empty text."""
+    return value == "" or (isinstance(value, str) and _URL.fullmatch(value) is not None)
 
 
 def names(name: str, *, choices: tuple[str, ...]) -> frozenset[str]:
     value = frozenset(getattr(settings, name, ()))
     if unknown := value - set(choices):
-        raise ImproperlyConfigured(f"{name} takes some of {', '.join(choices)}, not {', '.join(sorted(unknown))}.")
+        raise ImproperlyConfigured(
+            f"{name} takes some of {', '.join(choices)}, not {', '.join(sorted(unknown))}."
+        )
     return value
 
 
-class Settings:
-    """The settings of ``subscriptions``, one typed property each."""
-
+class Settings(traffic_conf.Settings):
     @property
     def userinfo_total(self) -> str:
         """How ``total`` is filled for a subscriber without a data limit."""
@@ -56,11 +64,11 @@ class Settings:
 
     @property
     def hits_retention_days(self) -> int:
-        return number("XPERT_HITS_RETENTION_DAYS", default=30, least=1, most=3650)
+        return number("XPERT_HITS_RETENTION_DAYS", default=30, least=1, most=MAX_DAYS)
 
     @property
     def allow_private_sources(self) -> bool:
-        """Sources, and the servers they name, may be at private addresses."""
+        """Whether sources and their servers may have private addresses."""
         return flag("XPERT_ALLOW_PRIVATE_SOURCES", default=False)
 
     @property
@@ -69,7 +77,7 @@ class Settings:
 
     @property
     def sources_user_agent(self) -> str:
-        """Who sources think asks: many send a list of links to v2rayNG only."""
+        """The User-Agent for sources: many send a list of links only to v2rayNG."""
         value = getattr(settings, "XPERT_SOURCES_USER_AGENT", "") or "v2rayNG/1.10.5"
         if not (isinstance(value, str) and _USER_AGENT.fullmatch(value)):
             raise ImproperlyConfigured("XPERT_SOURCES_USER_AGENT takes 1 to 200 ASCII characters.")
@@ -77,17 +85,26 @@ class Settings:
 
     @property
     def sources_max_mb(self) -> int:
-        """MiB that a source's list may have, unpacked."""
+        """Maximum size of a source's unpacked list in MiB."""
         return number("XPERT_SOURCES_MAX_MB", default=5, least=1, most=64)
 
     @property
     def down_nodes(self) -> str:
-        """Whether servers that don't answer go last in the list, or leave it."""
+        """Whether servers that do not answer come last in the list, or are left out."""
         return choice("XPERT_DOWN_NODES", default="last", choices=("last", "hide"))
+
+    @property
+    def server_checks(self) -> int:
+        """Checks in a row after which a server counts as down, or as up again."""
+        return number("XPERT_SERVER_CHECKS", default=3, least=1, most=100)
 
     @property
     def language(self) -> str:
         return choice("XPERT_LANGUAGE", default="en", choices=LANGUAGES)
+
+    @property
+    def rate_subscriptions(self) -> Rate | None:
+        return rate("XPERT_RATE_SUBSCRIPTIONS", default="60/min")
 
 
 conf = Settings()

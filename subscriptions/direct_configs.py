@@ -1,28 +1,27 @@
-"""Adding, changing and ordering direct configurations: what admin, REST and command call."""
+"""Adds, changes and orders direct configurations for the admin, REST and the command."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils.translation import gettext, gettext_noop
+
+from operations import audit
+from operations.audit import Action, By
+from operations.databases.transactions import write_transaction
 
 from . import links
 from .models import MAX_POSITION, DirectConfig, next_position
 
-_LINE_END = re.compile(r"\r\n|\n|\r")
-
 
 class DuplicateLink(ValueError):  # noqa: N818  like LinkError, an answer to what was pasted
-    """The link is there already."""
-
     def __init__(self) -> None:
-        super().__init__(gettext_noop("This link is there already."))
+        super().__init__(gettext_noop("This link already exists."))
 
 
 def refusal(error: links.LinkError | DuplicateLink) -> str:
-    """Why a link was not taken, in the reader's language."""
+    """Why a link was refused, in the reader's language."""
     return gettext(str(error))
 
 
@@ -34,9 +33,9 @@ class Added(NamedTuple):
 
 
 def fill(config: DirectConfig, raw: str, remarks: str = "") -> None:
-    """Set the link and all that follows from it; raises LinkError, and DuplicateLink when another one has it.
+    """Set the link and the fields derived from it; raises LinkError, or DuplicateLink if the link already exists.
 
-    Without ``remarks`` the link's own name counts; it goes when its link goes.
+    Without ``remarks`` the name in the link is used; it is replaced together with the link.
     """
     node = links.parse(raw)
     if config.raw and remarks == links.parse(config.raw).remark:
@@ -47,17 +46,17 @@ def fill(config: DirectConfig, raw: str, remarks: str = "") -> None:
 
 
 def store(config: DirectConfig, raw: str, remarks: str = "") -> None:
-    """``fill`` and save."""
+    """``fill``, then save."""
     fill(config, raw, remarks)
     try:
-        with transaction.atomic():
+        with write_transaction():
             config.save()
-    except IntegrityError:  # somebody else has just stored the same
+    except IntegrityError:  # another process has just stored the same link
         raise DuplicateLink from None
 
 
-def add_many(raws: Iterable[str]) -> Added:
-    """Add the good links in their order, at the end; name the bad ones."""
+def add_many(raws: Iterable[str], by: By) -> Added:
+    """Add the good links in their order, at the end, each noted; name the bad ones."""
     nodes: dict[int, links.Node] = {}
     errors: dict[int, str] = {}
     for index, raw in enumerate(raws):
@@ -66,48 +65,47 @@ def add_many(raws: Iterable[str]) -> Added:
         except links.LinkError as error:
             errors[index] = refusal(error)
     try:
-        added = _insert(nodes)
-    except IntegrityError:  # somebody else has just stored one of them; now it is seen
-        added = _insert(nodes)
+        added = _insert(nodes, by)
+    except IntegrityError:  # another process has just stored one of them; the second try finds it
+        added = _insert(nodes, by)
     return Added(added.configs, dict(sorted((errors | added.errors).items())))
 
 
-def numbered_lines(text: str) -> dict[int, str]:
-    """The lines of a pasted list or a file by their number, from 1; blank lines and comments left out."""
-    lines = enumerate(_LINE_END.split(text.removeprefix("\ufeff")), 1)
-    return {number: line for number, line in lines if line.strip() and not line.lstrip().startswith(("#", "//"))}
+@write_transaction
+def move(config: DirectConfig, by: By, *, down: bool) -> None:
+    """Swap places with the neighbour; at the edge do nothing."""
+    ordered = list(DirectConfig.objects.all())
+    place = ordered.index(config)
+    other = place + (1 if down else -1)
+    if not 0 <= other < len(ordered):
+        return
+    ordered[place], ordered[other] = ordered[other], ordered[place]
+    moved = [
+        (position, each) for position, each in enumerate(ordered, 1) if each.position != position
+    ]
+    for position, each in moved:
+        each.position = position
+    DirectConfig.objects.bulk_update([each for _, each in moved], ["position"], batch_size=200)
+    audit.note(Action.CHANGED, config, by, {"position": (config.position, other + 1)})
 
 
-def move(config: DirectConfig, *, down: bool) -> None:
-    """Swap places with the neighbour; at the edge nothing happens."""
-    with transaction.atomic():
-        ordered = list(DirectConfig.objects.all())
-        place = ordered.index(config)
-        other = place + (1 if down else -1)
-        if not 0 <= other < len(ordered):
-            return
-        ordered[place], ordered[other] = ordered[other], ordered[place]
-        moved = [(position, each) for position, each in enumerate(ordered, 1) if each.position != position]
-        for position, each in moved:
-            each.position = position
-        DirectConfig.objects.bulk_update([each for _, each in moved], ["position"], batch_size=200)
-
-
-def _insert(nodes: Mapping[int, links.Node]) -> Added:
-    with transaction.atomic():
-        hashes = {index: _hash(node.raw) for index, node in nodes.items()}
-        known = set(DirectConfig.objects.in_bulk(list(hashes.values()), field_name="raw_hash"))
-        configs: list[DirectConfig] = []
-        errors: dict[int, str] = {}
-        position = next_position()
-        for index, node in nodes.items():
-            if hashes[index] in known:
-                errors[index] = refusal(DuplicateLink())
-                continue
-            known.add(hashes[index])
-            configs.append(DirectConfig(position=min(position + len(configs), MAX_POSITION)))
-            _apply(configs[-1], node)
-        return Added(DirectConfig.objects.bulk_create(configs), errors)
+@write_transaction
+def _insert(nodes: Mapping[int, links.Node], by: By) -> Added:
+    hashes = {index: _hash(node.raw) for index, node in nodes.items()}
+    known = set(DirectConfig.objects.in_bulk(list(hashes.values()), field_name="raw_hash"))
+    configs: list[DirectConfig] = []
+    errors: dict[int, str] = {}
+    position = next_position()
+    for index, node in nodes.items():
+        if hashes[index] in known:
+            errors[index] = refusal(DuplicateLink())
+            continue
+        known.add(hashes[index])
+        configs.append(DirectConfig(position=min(position + len(configs), MAX_POSITION)))
+        _apply(configs[-1], node)
+    made = DirectConfig.objects.bulk_create(configs)
+    audit.note_many(Action.ADDED, [(config, {}) for config in made], by)
+    return Added(made, errors)
 
 
 def _apply(config: DirectConfig, node: links.Node, remarks: str = "") -> None:

@@ -1,31 +1,33 @@
-"""What is stored. Thin: fields, order, names.
+"""Tables of ``subscriptions``: fields, ordering, names.
 
-Direct configurations are born in ``direct_configs``, nodes in ``sources``, endpoints in
-``reachability``, hits in ``hits``.
+Direct configurations are written by ``direct_configs``, nodes by ``refreshing``, endpoints by
+``reachability``, hits by ``hits``.
 """
 
 import secrets
 from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
-from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models, transaction
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
 from django.db.models import Max
 from django.db.models.signals import m2m_changed
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from traffic.models import Subscriber
+from operations.databases.transactions import write_transaction
+from operations.hosts import join_host_port
+from operations.outbound.url_policy import MAX_URL
+from subscriptions.links.common import MAX_REMARK
+from traffic.models import Plan, Subscriber
 
-from .guard import MAX_URL
 from .links import MAX_LENGTH
-from .links.common import MAX_REMARK
 
 MAX_POSITION = 1_000_000
 
 
-# Minutes. A provider's list hardly changes within five; a week is as good as never.
+# Minutes. A provider's list hardly ever changes within five.
 MIN_INTERVAL, MAX_INTERVAL = 5, 10_080
 
 _M = TypeVar("_M", bound=models.Model)
@@ -36,12 +38,11 @@ def new_revision() -> int:
 
 
 class Edition(models.Model):
-    """One row, one random number: which edition of the lists is the current one.
+    """One row with one random number, which identifies the current edition of the lists and the brand.
 
-    Whatever changes what subscribers get draws it anew in the same transaction, so a reader
-    that finds the number it knows has the list as it is, in every process. It is drawn
-    *before* the change: all writers then queue for this row first, and no two of them
-    deadlock over the rest.
+    Every change of what subscribers get draws a new number in the same transaction. A process that
+    finds the number it knows therefore has the current list. The number is drawn *before* the
+    change, so that all writers queue for this row first and do not deadlock over other rows.
     """
 
     revision = models.BigIntegerField(default=new_revision)
@@ -51,7 +52,7 @@ class Edition(models.Model):
 
     @staticmethod
     def current() -> int:
-        """0 before the first change ever."""
+        """The current number; 0 before the first change."""
         return Edition.objects.filter(pk=1).values_list("revision", flat=True).first() or 0
 
     @staticmethod
@@ -65,30 +66,30 @@ class Edition(models.Model):
 
     @staticmethod
     def lock() -> None:
-        """For a transaction that will perhaps renew it, before it locks anything else."""
+        """Lock the row at the start of a transaction that may renew it later."""
         Edition.objects.select_for_update().filter(pk=1).first()
 
 
 class ListedQuerySet(models.QuerySet[_M]):
-    """Rows of which the lists are made: what changes them renews the edition."""
+    """Rows that appear in lists, and the brand; every change renews the edition."""
 
     def update(self, **values: Any) -> int:
-        with transaction.atomic(savepoint=False):
+        with write_transaction(savepoint=False):
             Edition.renew()
             return super().update(**values)
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        with transaction.atomic(savepoint=False):
+        with write_transaction(savepoint=False):
             Edition.renew()
             return super().delete()
 
     def bulk_create(self, objs: Iterable[_M], *args: Any, **kwargs: Any) -> list[_M]:
-        with transaction.atomic(savepoint=False):
+        with write_transaction(savepoint=False):
             Edition.renew()
             return super().bulk_create(objs, *args, **kwargs)
 
     def update_quietly(self, **values: Any) -> int:
-        """Of fields that are in no list."""
+        """Update fields that no list shows, without a new edition."""
         return super().update(**values)
 
 
@@ -97,18 +98,18 @@ class Listed(models.Model):
         abstract = True
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        with transaction.atomic(savepoint=False):
+        with write_transaction(savepoint=False):
             Edition.renew()
             super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        with transaction.atomic(savepoint=False):
+        with write_transaction(savepoint=False):
             Edition.renew()
             return super().delete(*args, **kwargs)
 
 
 class Group(Listed):
-    """Subscribers who get what others don't: a source, a node or a direct configuration may be limited to groups."""
+    """Subscribers who get servers that others do not: sources, nodes and direct configurations may be limited to groups."""
 
     name = models.CharField(_("name"), max_length=100, unique=True)
     subscribers = models.ManyToManyField(
@@ -117,6 +118,16 @@ class Group(Listed):
         related_name="subscription_groups",
         blank=True,
         db_constraint=False,
+    )
+    plans = models.ManyToManyField(
+        Plan,
+        verbose_name=_("plans"),
+        related_name="subscription_groups",
+        blank=True,
+        help_text=_(
+            "When one of these plans is applied to subscribers, they join this group and leave those that the plan "
+            "does not have. A plan in no group leaves them where they are."
+        ),
     )
 
     objects: ClassVar[ListedQuerySet["Group"]] = ListedQuerySet.as_manager()  # type: ignore[assignment]
@@ -132,7 +143,10 @@ class Group(Listed):
 
 def _groups() -> Any:
     return models.ManyToManyField(
-        Group, verbose_name=_("groups"), blank=True, help_text=_("Only subscribers of these groups get it; none = all.")
+        Group,
+        verbose_name=_("groups"),
+        blank=True,
+        help_text=_("Only subscribers in these groups get it; empty = everyone."),
     )
 
 
@@ -141,29 +155,34 @@ class DirectConfigQuerySet(ListedQuerySet["DirectConfig"]):
         return self.filter(is_active=True)
 
     def update(self, **values: Any) -> int:
-        """As ever, but with the time of the change, like a save."""
+        """Like Django's update, but also sets the time of the change, as ``save`` does."""
         return super().update(**{"changed_at": timezone.now()} | values)
 
 
 class DirectConfig(Listed):
-    """A share link that the operator hands to every subscriber, or to some."""
+    """A share link that all subscribers get, or those of some groups."""
 
     raw = models.CharField(_("link"), max_length=MAX_LENGTH)
-    # Of ``raw``, which is too long to be unique by itself in PostgreSQL.
+    # A hash of ``raw``, which is too long for a unique index in PostgreSQL.
     raw_hash = models.CharField(max_length=64, unique=True, editable=False)
     protocol = models.CharField(_("protocol"), max_length=32, editable=False)
     server = models.CharField(_("server"), max_length=253, editable=False)
     port = models.PositiveIntegerField(_("port"), editable=False)
     remarks = models.CharField(
-        _("name"), max_length=MAX_REMARK, blank=True, help_text=_("Empty = the link's own name.")
+        _("name"), max_length=MAX_REMARK, blank=True, help_text=_("Empty = the name in the link.")
     )
     is_active = models.BooleanField(pgettext_lazy("configuration", "active"), default=True)
     position = models.PositiveIntegerField(
-        _("position"), blank=True, validators=[MaxValueValidator(MAX_POSITION)], help_text=_("Empty = at the end.")
+        _("position"),
+        blank=True,
+        validators=[MaxValueValidator(MAX_POSITION)],
+        help_text=_("Empty = at the end."),
     )
     groups = _groups()
     added_at = models.DateTimeField(_("added"), auto_now_add=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    secret_fields = frozenset({"raw"})
 
     objects: ClassVar[DirectConfigQuerySet] = DirectConfigQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -173,10 +192,10 @@ class DirectConfig(Listed):
         ordering = ["position", "id"]
 
     def __str__(self) -> str:
-        return self.remarks or f"{self.protocol} {self.server}:{self.port}"
+        return self.remarks or f"{self.protocol} {join_host_port(self.server, self.port)}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Also puts a configuration without a position at the end."""
+        """Put a configuration without a position at the end, then save."""
         if self.position is None:
             self.position = next_position()
         if kwargs.get("update_fields") is not None:
@@ -185,26 +204,34 @@ class DirectConfig(Listed):
 
 
 def next_position() -> int:
-    """Behind all others: of equal positions the younger row comes last."""
-    return min((DirectConfig.objects.aggregate(last=Max("position"))["last"] or 0) + 1, MAX_POSITION)
+    """The position after all others; of equal positions the newer row comes last."""
+    return min(
+        (DirectConfig.objects.aggregate(last=Max("position"))["last"] or 0) + 1, MAX_POSITION
+    )
 
 
 def _figure() -> Any:
-    """What a provider said of himself: bytes or Unix seconds; None = nothing."""
+    """A figure that the provider reports: bytes or Unix seconds; None = unknown."""
     return models.BigIntegerField(null=True, editable=False)
 
 
 class Source(Listed):
-    """A subscription of another provider, whose servers go into ours. Its URL is a secret: who has it has the servers."""
+    """Another provider's subscription, whose servers are added to ours. Its URL is a secret, because it opens the servers."""
 
     name = models.CharField(_("name"), max_length=100)
     url = models.CharField(_("URL"), max_length=MAX_URL, unique=True)
-    enabled = models.BooleanField(_("enabled"), default=True, help_text=_("Off: not fetched, and its servers go."))
+    enabled = models.BooleanField(
+        _("enabled"),
+        default=True,
+        help_text=_("Off: it is not fetched, and subscribers do not get its servers."),
+    )
     priority = models.PositiveIntegerField(
         _("priority"),
         default=100,
         validators=[MaxValueValidator(MAX_POSITION)],
-        help_text=_("The smallest comes first; of two equal servers the first is kept."),
+        help_text=_(
+            "The lowest number comes first; a server in several sources is taken from the first."
+        ),
     )
     interval = models.PositiveIntegerField(
         _("interval"),
@@ -215,20 +242,33 @@ class Source(Listed):
     allow_private = models.BooleanField(
         _("inside your own network"),
         default=False,
-        help_text=_("Lets this source, and servers it names, be at private addresses, and its URL be http."),
+        help_text=_("Allows private addresses for this source and its servers, and an http URL."),
     )
     groups = _groups()
+    subscriber = models.ForeignKey(
+        Subscriber,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="sources",
+        verbose_name=_("account of"),
+        db_constraint=False,
+        help_text=_(
+            "Only this subscriber gets its servers, and what the provider says was used counts as their usage. "
+            "Empty = a shared account."
+        ),
+    )
     added_at = models.DateTimeField(_("added"), auto_now_add=True)
 
     etag = models.CharField(max_length=255, blank=True, editable=False)
     last_modified = models.CharField(max_length=64, blank=True, editable=False)
     last_fetched = models.DateTimeField(_("last fetched"), null=True, editable=False)
     last_success = models.DateTimeField(_("last success"), null=True, editable=False)
-    # A code, never a text from outside; empty = the last fetch went well.
+    # A code, never text from the source; empty = the last fetch succeeded.
     last_error = models.CharField(_("last error"), max_length=32, blank=True, editable=False)
     failures = models.PositiveIntegerField(_("failures in a row"), default=0, editable=False)
     next_fetch = models.DateTimeField(_("next fetch"), null=True, editable=False)
-    # Somebody is fetching it; a claim that was never given back ends by itself.
+    # While it is being fetched; a claim that was never given back expires.
     claimed_until = models.DateTimeField(null=True, editable=False)
     milliseconds = models.PositiveIntegerField(_("milliseconds"), null=True, editable=False)
     size = models.PositiveIntegerField(_("bytes"), null=True, editable=False)
@@ -239,6 +279,8 @@ class Source(Listed):
     provider_download = _figure()
     provider_total = _figure()
     provider_expire = _figure()
+
+    secret_fields = frozenset({"url"})
 
     objects: ClassVar[ListedQuerySet["Source"]] = ListedQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -251,16 +293,41 @@ class Source(Listed):
         return self.name
 
 
-class Node(Listed):
-    """A server as a source names it. ``fingerprint``: of all that matters for a connection, so not of its name."""
+class ProviderUsage(models.Model):
+    """By how much the used traffic grew on a UTC day, in bytes, according to a source's provider."""
 
-    source = models.ForeignKey(Source, models.CASCADE, related_name="nodes", verbose_name=_("source"))
+    source = models.ForeignKey(Source, models.CASCADE, related_name="days", db_index=False)
+    day = models.DateField()
+    upload = models.BigIntegerField(default=0)
+    download = models.BigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("usage according to a provider")
+        verbose_name_plural = _("usage according to providers")
+        # It is shown on the page of its source.
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "day"], name="subscriptions_providerusage_once_a_day"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source_id} on {self.day}"
+
+
+class Node(Listed):
+    """A server as its source lists it. ``fingerprint``: a hash of everything that matters for a connection, without the name."""
+
+    source = models.ForeignKey(
+        Source, models.CASCADE, related_name="nodes", verbose_name=_("source")
+    )
     fingerprint = models.CharField(max_length=64, editable=False)
     raw = models.CharField(_("link"), max_length=MAX_LENGTH, editable=False)
     protocol = models.CharField(_("protocol"), max_length=32, editable=False)
     server = models.CharField(_("server"), max_length=253, editable=False)
     port = models.PositiveIntegerField(_("port"), editable=False)
-    # Nobody answers a TCP connection there, and that means nothing.
+    # A UDP server does not answer TCP, so a failed TCP check means nothing.
     is_udp = models.BooleanField(default=False, editable=False)
     remarks = models.CharField(_("name"), max_length=MAX_REMARK, blank=True, editable=False)
     position = models.PositiveIntegerField(_("position"), editable=False)
@@ -277,16 +344,18 @@ class Node(Listed):
         verbose_name_plural = _("servers of sources")
         ordering = ["source__priority", "source_id", "position"]
         constraints = [
-            models.UniqueConstraint(fields=["source", "fingerprint"], name="subscriptions_node_once_a_source")
+            models.UniqueConstraint(
+                fields=["source", "fingerprint"], name="subscriptions_node_once_a_source"
+            )
         ]
         indexes = [models.Index(fields=["server", "port"], name="subscriptions_node_endpoint")]
 
     def __str__(self) -> str:
-        return self.remarks or f"{self.protocol} {self.server}:{self.port}"
+        return self.remarks or f"{self.protocol} {join_host_port(self.server, self.port)}"
 
 
 class Endpoint(models.Model):
-    """Where servers of lists listen, and whether a TCP connection to it was answered. ``latency``: milliseconds."""
+    """Host and port of listed servers, and whether they answer a TCP connection. ``latency``: milliseconds."""
 
     class State(models.TextChoices):
         UP = "up", _("up")
@@ -297,23 +366,30 @@ class Endpoint(models.Model):
     state = models.CharField(max_length=4, choices=State)
     down_since = models.DateTimeField(null=True)
     latency = models.PositiveIntegerField(null=True)
-    # Percent of the tries of the last check that failed.
+    # Percent of failed tries in the last check.
     loss = models.PositiveSmallIntegerField(default=0)
     checked_at = models.DateTimeField()
-    # How often it was checked; says which slot of the history comes next.
+    # Number of checks; it selects the next slot of the history.
     checks = models.PositiveIntegerField(default=0)
+    # Checks in a row with this state, and the state that has held for XPERT_SERVER_CHECKS of them. ``settled_at``
+    # is empty while a new server has only been up.
+    streak = models.PositiveIntegerField(default=0, db_default=0)
+    settled = models.CharField(max_length=4, choices=State, default="", db_default="")
+    settled_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = _("endpoint")
         verbose_name_plural = _("endpoints")
-        constraints = [models.UniqueConstraint(fields=["server", "port"], name="subscriptions_endpoint_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["server", "port"], name="subscriptions_endpoint_once")
+        ]
 
     def __str__(self) -> str:
-        return f"{self.server}:{self.port}"
+        return join_host_port(self.server, self.port)
 
 
 class EndpointCheck(models.Model):
-    """One check in the history of an endpoint: a ring, the oldest slot is written over."""
+    """One check in the history of an endpoint, a ring in which the oldest slot is overwritten."""
 
     pk = models.CompositePrimaryKey("endpoint_id", "slot")
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="history", db_index=False)
@@ -334,7 +410,7 @@ _LIMITED = (Source.groups.through, Node.groups.through, DirectConfig.groups.thro
 
 
 def _renew_edition(sender: Any, action: str, **_: Any) -> None:
-    """Django writes these rows itself, past our query sets."""
+    """Renew the edition for many-to-many rows, which Django writes without our query sets."""
     if sender in _LIMITED and action.startswith("pre_"):
         Edition.renew()
 
@@ -345,9 +421,9 @@ m2m_changed.connect(_renew_edition, dispatch_uid="subscriptions.edition")
 class SubscriptionHit(models.Model):
     """One subscription request of a known subscriber.
 
-    It has an id of its own although it grows with subscribers (docs: scaling, rule 1): it is
-    a log that retention keeps short, no sum is made from it, and the admin can't show a
-    model with a composite key. On Citus it stays a local table of the coordinator.
+    It has its own id although it grows with subscribers, because retention keeps it short, no sums
+    are made from it, and the admin cannot show a model with a composite key. On Citus it stays a
+    local table of the coordinator.
     """
 
     at = models.DateTimeField(_("time"))
@@ -369,8 +445,46 @@ class SubscriptionHit(models.Model):
         verbose_name = _("subscription request")
         verbose_name_plural = _("subscription requests")
         ordering = ["-id"]
-        # The newest of one subscriber. Retention needs no index: ids rise with time.
+        # For the newest hits of one subscriber. Retention needs no index, because ids rise with time.
         indexes = [models.Index(fields=["subscriber", "-id"], name="subscriptions_hit_newest")]
 
     def __str__(self) -> str:
         return f"{self.client} at {self.at:%Y-%m-%d %H:%M:%S}"
+
+
+class Brand(Listed):
+    """One row: how the panel presents itself to subscribers. An empty field keeps the default of the panel.
+
+    ``logo``: the bytes of a picture of type ``logo_type``. ``apps``: the names of those that the page offers.
+    """
+
+    title = models.CharField(_("title"), max_length=60, blank=True)
+    logo = models.BinaryField(default=bytes)
+    logo_type = models.CharField(max_length=20, blank=True, editable=False)
+    colour = models.CharField(
+        _("colour"), max_length=7, blank=True, validators=[RegexValidator(r"\A#[0-9a-fA-F]{6}\Z")]
+    )
+    announcement = models.CharField(_("announcement"), max_length=200, blank=True)
+    support_url = models.CharField(_("support"), max_length=500, blank=True)
+    renewal_url = models.CharField(_("renewal"), max_length=500, blank=True)
+    apps = models.JSONField(_("apps"), default=list, blank=True)
+
+    objects: ClassVar[ListedQuerySet["Brand"]] = ListedQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = _("branding")
+        verbose_name_plural = _("branding")
+
+    def __str__(self) -> str:
+        return self.title or str(self._meta.verbose_name)
+
+    @classmethod
+    def current(cls) -> "Brand":
+        """Without a row: all fields empty. Without the logo, which only pages need."""
+        return cls.objects.filter(pk=1).defer("logo").first() or cls(pk=1)
+
+    def stored_logo(self) -> bytes:
+        """Read on each call, so that a brand that is kept in memory does not hold a picture."""
+        if not self.logo_type:
+            return b""
+        return bytes(Brand.objects.filter(pk=self.pk).values_list("logo", flat=True).first() or b"")

@@ -1,16 +1,32 @@
 """Routes under ``/api/xpert/``, with and without a trailing slash."""
 
-from django.urls import re_path
+from django.urls import URLPattern, re_path
 
-from .views import subscription
-from .viewsets import DirectConfigViewSet, SourceViewSet
+from subscriptions.api.subscribers import SubscriberViewSet
+from subscriptions.api.subscribers_bulk import BulkSubscriberViewSet
+from subscriptions.api.viewsets import DirectConfigViewSet, SourceViewSet
+from subscriptions.serving.views import servers, subscription
 
 app_name = "subscriptions"
 
 _many = DirectConfigViewSet.as_view({"get": "list", "post": "create"})
-_one = DirectConfigViewSet.as_view({"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"})
+_one = DirectConfigViewSet.as_view(
+    {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
+)
 _sources = SourceViewSet.as_view({"get": "list", "post": "create"})
-_source = SourceViewSet.as_view({"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"})
+_source = SourceViewSet.as_view(
+    {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
+)
+_subscribers = SubscriberViewSet.as_view({"get": "list", "post": "create"})
+_subscriber = SubscriberViewSet.as_view(
+    {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
+)
+
+
+def _action(path: str, name: str) -> URLPattern:
+    view = SubscriberViewSet.as_view({"post": name})
+    return re_path(rf"^subscribers/(?P<pk>[^/]+)/{path}/?$", view, name=f"subscriber-{path}")
+
 
 urlpatterns = [
     re_path(r"^sub/?$", subscription, {"title": "Xpert Panel"}, name="subscription"),
@@ -20,8 +36,23 @@ urlpatterns = [
         {"title": "Xpert Direct", "direct_only": True},
         name="direct-subscription",
     ),
+    re_path(r"^servers/?$", servers, name="servers"),
     re_path(r"^direct-configs/?$", _many, name="direct-configs"),
     re_path(r"^direct-configs/(?P<pk>[^/]+)/?$", _one, name="direct-config"),
     re_path(r"^sources/?$", _sources, name="sources"),
     re_path(r"^sources/(?P<pk>[^/]+)/?$", _source, name="source"),
+    re_path(r"^subscribers/?$", _subscribers, name="subscribers"),
+    re_path(
+        r"^subscribers/bulk/?$",
+        BulkSubscriberViewSet.as_view({"post": "create"}),
+        name="subscribers-bulk",
+    ),
+    re_path(r"^subscribers/(?P<pk>[^/]+)/?$", _subscriber, name="subscriber"),
+    _action("extend", "extend"),
+    _action("restart-period", "restart_period"),
+    _action("new-token", "new_token"),
+    _action("apply-plan", "apply_plan"),
+    _action("next-plan", "next_plan"),
+    _action("renew", "renew"),
+    _action("correct", "correct"),
 ]

@@ -1,13 +1,18 @@
-"""The operator's pages: direct configurations, sources with their servers, groups, subscription requests, and what a subscriber's page shows of both."""
+"""The operator's pages: direct configurations, sources with their servers, groups, subscription requests."""
 
-from . import cards
+from .brand import BrandAdmin
 from .direct_configs import DirectConfigAdmin
 from .hits import SubscriptionHitAdmin
+from .limits import ServerLimitAdmin
 from .nodes import GroupAdmin, NodeAdmin
 from .sources import SourceAdmin
-from .subscribers import SubscriberWithSubscriptionAdmin
 
 __all__ = [
-    "DirectConfigAdmin", "GroupAdmin", "NodeAdmin", "SourceAdmin", "SubscriberWithSubscriptionAdmin",
-    "SubscriptionHitAdmin", "cards",
-]  # fmt: skip
+    "BrandAdmin",
+    "DirectConfigAdmin",
+    "GroupAdmin",
+    "NodeAdmin",
+    "ServerLimitAdmin",
+    "SourceAdmin",
+    "SubscriptionHitAdmin",
+]

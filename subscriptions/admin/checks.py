@@ -1,4 +1,4 @@
-"""The last checks of a server's endpoint, as a chart with its table."""
+"""The last checks of a server's endpoint, as a chart with its table below."""
 
 from collections.abc import Sequence
 from datetime import UTC
@@ -9,20 +9,20 @@ from django.utils.html import strip_tags
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
+from operations.charts import Bar, stacked_bars
+from operations.formatting import left_to_right, moment
 from subscriptions.models import EndpointCheck
-from traffic.cells import left_to_right, moment
-from traffic.charts import Bar, stacked_bars
 
 _HEIGHT = 160
 
 
 def answered_in(latency: int, loss: int) -> SafeString:
-    """Of a server that has answered: how fast, and how many of the tries failed."""
+    """The latency of a server that answered, and the share of failed tries."""
     return left_to_right(_milliseconds(latency) + (f", −{loss} %" if loss else ""))
 
 
 def shown(checks: Sequence[EndpointCheck]) -> dict[str, Any]:
-    """What the template needs of ``checks``, the oldest first: a chart, and the newest at the top of a table."""
+    """The template's context, from ``checks`` with the oldest first: a chart, and a table with the newest first."""
     bars = [_bar(check) for check in checks]
     chart = stacked_bars(bars, title=_("Last checks"), scale=_milliseconds, height=_HEIGHT)
     return {
@@ -33,7 +33,7 @@ def shown(checks: Sequence[EndpointCheck]) -> dict[str, Any]:
 
 
 def _bar(check: EndpointCheck) -> Bar:
-    """Answered to every try: the first layer; to some of them: the second."""
+    """The first layer if every try was answered, the second if only some were."""
     label = date_format(check.at.astimezone(UTC), "H:i")
     note = strip_tags(f"{moment(check.at)}: {_answer(check)}")
     if check.latency is None:

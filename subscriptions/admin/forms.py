@@ -1,4 +1,4 @@
-"""What operators type: one link, or a list of them."""
+"""Forms for direct configurations, lists of links, and sources."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,9 +7,11 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from subscriptions import direct_configs, guard, sources, troubles
+from operations.outbound import url_policy
+from subscriptions import direct_configs
 from subscriptions.links import MAX_LENGTH, LinkError
 from subscriptions.models import DirectConfig, Source
+from subscriptions.sources import refreshing, source_errors
 
 if TYPE_CHECKING:
     _DirectConfigModelForm = forms.ModelForm[DirectConfig]
@@ -32,7 +34,7 @@ class DirectConfigForm(_DirectConfigModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # ``_post_clean`` writes the form into the instance; what the link was before is needed after that.
+        # ``_post_clean`` writes the form into the instance, but the old link is needed after that.
         self._raw_before = self.instance.raw
 
     def _post_clean(self) -> None:
@@ -41,7 +43,9 @@ class DirectConfigForm(_DirectConfigModelForm):
             return
         self.instance.raw = self._raw_before
         try:
-            direct_configs.fill(self.instance, self.cleaned_data["raw"], self.cleaned_data.get("remarks", ""))
+            direct_configs.fill(
+                self.instance, self.cleaned_data["raw"], self.cleaned_data.get("remarks", "")
+            )
         except (LinkError, direct_configs.DuplicateLink) as error:
             self.add_error("raw", ValidationError(direct_configs.refusal(error)))
 
@@ -49,20 +53,35 @@ class DirectConfigForm(_DirectConfigModelForm):
 class SourceForm(_SourceModelForm):
     class Meta:
         model = Source
-        fields = ["name", "url", "enabled", "priority", "interval", "groups", "allow_private"]
+        fields = [
+            "name",
+            "url",
+            "enabled",
+            "priority",
+            "interval",
+            "subscriber",
+            "groups",
+            "allow_private",
+        ]
         widgets = {
-            "url": UnfoldAdminTextInputWidget(attrs={"dir": "ltr", "autocomplete": "off", "spellcheck": "false"}),
+            "url": UnfoldAdminTextInputWidget(
+                attrs={"dir": "ltr", "autocomplete": "off", "spellcheck": "false"}
+            ),
         }
-        error_messages = {"url": {"unique": _("This source is there already.")}}
+        error_messages = {"url": {"unique": _("This source already exists.")}}
 
     def clean(self) -> dict[str, Any]:
-        """Whether the URL may be fetched depends on whether the source may be private."""
+        """Check the URL together with ``is_private``, which decides where the URL may point."""
         given: dict[str, Any] = super().clean() or self.cleaned_data
+        if given.get("subscriber") and given.get("groups"):
+            self.add_error(
+                "groups", ValidationError(_("The account of one subscriber has no groups."))
+            )
         if "url" in given:
             try:
-                sources.check_url(given["url"], allow_private=given.get("allow_private", False))
-            except guard.Refused as error:
-                self.add_error("url", ValidationError(troubles.sentence(error.code)))
+                refreshing.check_url(given["url"], allow_private=given.get("allow_private", False))
+            except url_policy.Refused as error:
+                self.add_error("url", ValidationError(source_errors.sentence(error.code)))
         return given
 
 
@@ -71,6 +90,6 @@ class ManyLinksForm(forms.Form):
         label=_("Links"),
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 16, "spellcheck": "false"}),
         help_text=_(
-            "One a line. Good ones are added at the end of the list; bad ones stay here, each with its reason."
+            "One link per line. Good links are added at the end of the list; bad links stay here, each with its reason."
         ),
     )

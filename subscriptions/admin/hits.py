@@ -13,18 +13,20 @@ from django.utils.functional import Promise, cached_property
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from operations.admin.base import ModelAdmin, PanelAdmin
 from subscriptions import formats
-from subscriptions.clients import NAMES
 from subscriptions.models import SubscriptionHit
-from traffic.admin.base import ModelAdmin, PanelAdmin, Section
+from subscriptions.serving.clients import NAMES
 from traffic.models import Subscriber
 
-# Nobody pages further; a count of all would read millions of rows.
+from .sections import SUBSCRIPTIONS
+
+# The most rows that the list counts and shows, because counting all would read millions of rows.
 _MOST = 5000
-# A value that hardly any hit has is looked for among so many of the newest, unless subscribers are chosen.
+# A filter searches only this many of the newest hits, unless subscribers are selected, because a value may be rare.
 _LOOKED_AT = 50_000
 _OF_SUBSCRIBERS = frozenset({"subscriber__id__exact", "q"})
-# Subscribers that a search finds at most.
+# The most subscribers that a search finds.
 _FOUND = 200
 _SPANS = {
     "hour": (_("last hour"), timedelta(hours=1)),
@@ -45,7 +47,7 @@ else:
 
 
 class RecentPaginator(_Paginator):
-    """Counts no further than anybody pages."""
+    """Stops counting at the last row that the list can show."""
 
     @cached_property
     def count(self) -> int:
@@ -64,25 +66,33 @@ class SinceFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, Any]]:
         return [(name, label) for name, (label, _) in _SPANS.items()]
 
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+    def queryset(
+        self, request: HttpRequest, queryset: models.QuerySet[Any]
+    ) -> models.QuerySet[Any]:
         span = _SPANS.get(self.value() or "")
         return queryset.filter(at__gte=timezone.now() - span[1]) if span else queryset
 
 
 class KnownValuesFilter(admin.SimpleListFilter):
-    """By a field whose values are known beforehand: Django's own reads the whole table to find them."""
+    """Filters by a field with known values. Django's own filter would read the whole table to find them."""
 
     values: ClassVar[Sequence[str]] = ()
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, Any]]:
         return [(value, value) for value in self.values]
 
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+    def queryset(
+        self, request: HttpRequest, queryset: models.QuerySet[Any]
+    ) -> models.QuerySet[Any]:
         value = self.value()
         if value not in self.values:
             return queryset
         found = queryset.filter(**{str(self.parameter_name): value})
-        return found if request.GET.keys() & _OF_SUBSCRIBERS else found.filter(pk__gt=_newest() - _LOOKED_AT)
+        return (
+            found
+            if request.GET.keys() & _OF_SUBSCRIBERS
+            else found.filter(pk__gt=_newest() - _LOOKED_AT)
+        )
 
 
 class ClientFilter(KnownValuesFilter):
@@ -95,7 +105,7 @@ class ClientFilter(KnownValuesFilter):
 
 
 def app_name(client: str) -> str | Promise:
-    """What most clients are called is a name; the rest are words."""
+    """The display name of a client; unnamed kinds of clients are translated."""
     return _NOT_NAMES.get(client, client)
 
 
@@ -113,9 +123,10 @@ class FormatFilter(KnownValuesFilter):
 
 @admin.register(SubscriptionHit)
 class SubscriptionHitAdmin(PanelAdmin[SubscriptionHit]):
-    """A log to read. Newest first, always: any other order would sort millions of rows."""
+    """A read-only log, always newest first, because any other order would sort millions of rows."""
 
-    section = Section.SUBSCRIPTIONS
+    section = SUBSCRIPTIONS
+    rights = frozenset({"view"})
     icon = "download"
     list_display = ("at", "subscriber", "app", "format", "status", "milliseconds", "address")
     fields = ("at", "subscriber", "app", "format", "status", "milliseconds", "address")
@@ -125,40 +136,33 @@ class SubscriptionHitAdmin(PanelAdmin[SubscriptionHit]):
     sortable_by = ()
     linked_by = ("subscriber",)
     search_fields = ("subscriber__name", "subscriber__token")
-    search_help_text = _("Name of a subscriber, or the beginning of a token.")
+    search_help_text = _("Search by the name of a subscriber or the beginning of a token.")
     paginator = RecentPaginator
     show_facets = admin.ShowFacets.NEVER
     actions = None
-    empty_text = _("No subscription was requested yet.")
+    empty_text = _("No subscription has been requested yet.")
 
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[SubscriptionHit], search_term: str
     ) -> tuple[models.QuerySet[SubscriptionHit], bool]:
-        """Subscribers first, for they are few; their hits have an index. Who may not see a token finds it only whole."""
+        """Find the subscribers first, which are few, then their hits by index. Users who may not see tokens find only whole tokens."""
         term = search_term.strip()
         if not term:
             return queryset, False
         token = "token__startswith" if _may_see_tokens(request) else "token"
-        # SQLite's LIKE knows the case of ASCII only.
+        # SQLite's LIKE ignores case only for ASCII.
         named = Subscriber.objects.filter(Q(name__iregex=re.escape(term)) | Q((token, term)))
-        return queryset.filter(subscriber__in=list(named.values_list("pk", flat=True)[:_FOUND])), False
+        return queryset.filter(
+            subscriber__in=list(named.values_list("pk", flat=True)[:_FOUND])
+        ), False
 
     def search_help(self, request: HttpRequest) -> str:
-        whole = _("Name of a subscriber, or a whole token.")
+        whole = _("Search by the name of a subscriber or a whole token.")
         return super().search_help(request) if _may_see_tokens(request) else str(whole)
 
     @admin.display(description=_("app"))
     def app(self, hit: SubscriptionHit) -> str | Promise:
         return app_name(hit.client)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: SubscriptionHit | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: SubscriptionHit | None = None) -> bool:
-        return False
 
 
 def _may_see_tokens(request: HttpRequest) -> bool:

@@ -1,32 +1,34 @@
-"""The servers that sources list, and who may have what: to read, to switch off, and to limit to groups."""
+"""The servers of sources, which can be switched off or limited to groups; and groups of subscribers."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy, ngettext
 
+from operations.admin.base import Deleted, PanelAdmin
+from operations.formatting import left_to_right, moment
+from operations.masks import masked
 from subscriptions.models import DirectConfig, Group, Node, Source
-from traffic.admin.base import Deleted, PanelAdmin, Section
-from traffic.cells import left_to_right, moment
-from traffic.logs import masked
 
-from .endpoints import ListeningAdmin
+from . import endpoints
+from .filters import AnswersFilter
+from .sections import SUBSCRIPTIONS
 
-# Of what a group is needed for, how many are named.
+# The number of protecting objects that the deletion page of a group names.
 _MOST = 20
-_FIELDS = (
+_FIELDS: tuple[Any, ...] = (
     "source",
     "name",
     "protocol",
-    "endpoint",
+    endpoints.endpoint,
     "link",
-    "state",
-    "delay",
-    "down_for",
+    endpoints.state,
+    endpoints.delay,
+    endpoints.down_for,
     "present",
     "seen_first",
     "seen_last",
@@ -34,31 +36,43 @@ _FIELDS = (
 
 
 @admin.register(Node)
-class NodeAdmin(ListeningAdmin[Node]):
-    section = Section.SUBSCRIPTIONS
+class NodeAdmin(PanelAdmin[Node]):
+    """Servers cannot be deleted, because the next fetch would bring them back; switching them off lasts."""
+
+    section = SUBSCRIPTIONS
+    rights = frozenset({"change", "view"})
     icon = "dns"
     place = 31
-    list_display = ("name", "source", "protocol", "endpoint", "state", "delay", "down_for", "present", "is_enabled")
+    list_display: Any = (
+        "name",
+        "source",
+        "protocol",
+        endpoints.endpoint,
+        endpoints.state,
+        endpoints.delay,
+        endpoints.down_for,
+        "present",
+        "is_enabled",
+    )
     list_editable = ("is_enabled",)
-    list_filter = ("is_present", "is_enabled", "source")
+    list_filter = (AnswersFilter, "is_present", "is_enabled", "source")
     list_select_related = ("source",)
     search_fields = ("remarks", "server")
     list_per_page = 100
-    fields = (*_FIELDS, "is_enabled", "groups")
-    readonly_fields = _FIELDS
+    fields: ClassVar[Any] = (*_FIELDS, "is_enabled", "groups")
+    readonly_fields: ClassVar[Any] = _FIELDS
     filter_horizontal = ("groups",)
     actions = ("switch_on", "switch_off")
-    empty_text = gettext_lazy("No servers yet. They come with the sources.")
+    empty_text = gettext_lazy("No servers yet. They appear when a source is fetched.")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
+        return endpoints.with_checks(super().get_queryset(request))
 
-    def has_delete_permission(self, request: HttpRequest, obj: Node | None = None) -> bool:
-        """It would come back with the next fetch; switching off lasts."""
-        return False
-
-    def is_udp(self, node: Node) -> bool:
-        return node.is_udp
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        checks = endpoints.checks_of(context["original"])
+        return super().render_change_form(request, context | checks, *args, **kwargs)
 
     @admin.display(description=gettext_lazy("name"), ordering="remarks")
     def name(self, node: Node) -> str:
@@ -89,27 +103,31 @@ class NodeAdmin(ListeningAdmin[Node]):
         self._switch(request, queryset, is_enabled=False)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Node], *, is_enabled: bool) -> None:
-        count = self.set_all(request, queryset, "is_enabled", is_enabled)
-        text = ngettext("%(count)d server was changed.", "%(count)d servers were changed.", count) % {"count": count}
+        count = self.set_all(request, queryset, "is_enabled", on=is_enabled)
+        text = ngettext(
+            "%(count)d server was changed.", "%(count)d servers were changed.", count
+        ) % {"count": count}
         self.message_user(request, text, messages.SUCCESS)
 
 
 @admin.register(Group)
 class GroupAdmin(PanelAdmin[Group]):
-    section = Section.SUBSCRIPTIONS
+    section = SUBSCRIPTIONS
     icon = "group"
     place = 32
     list_display = ("name", "people")
     search_fields = ("name",)
-    fields = ("name", "subscribers")
-    autocomplete_fields = ("subscribers",)
-    empty_text = gettext_lazy("No groups yet. With one, a source or a server can be kept for some subscribers.")
+    fields = ("name", "subscribers", "plans")
+    autocomplete_fields = ("subscribers", "plans")
+    empty_text = gettext_lazy(
+        "No groups yet. A group limits a source or a server to some subscribers."
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         return super().get_queryset(request).annotate(members=Count("subscribers"))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Deleted:
-        """What only these groups may have would be everybody's without them, so they can't go before that is settled."""
+        """Protect groups that limit something: without them everyone would get it, so an operator must first change that."""
         names, counts, missing, protected = super().get_deleted_objects(objs, request)
         return names, counts, missing, [*protected, *_limited_only_to(objs)]
 

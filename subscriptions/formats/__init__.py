@@ -1,4 +1,4 @@
-"""Forms in which a list of servers goes out: one module a form, one table that names them. Pure: nodes in, bytes out."""
+"""Output formats of a list of servers: one module per format, and one table of all. Pure: nodes in, bytes out."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -6,13 +6,24 @@ from typing import NamedTuple
 from subscriptions.links import Node
 
 from . import mihomo, plain, sing_box, xray
-from .common import Writer, expressed
+from .common import Writer, Written, expressed, unique_names, written
 
-__all__ = ["NAMES", "FormatError", "chosen", "content_type", "left_out", "render"]
+__all__ = [
+    "ASKABLE",
+    "NAMES",
+    "FormatError",
+    "Written",
+    "chosen",
+    "content_type",
+    "entries",
+    "left_out",
+    "render",
+    "unique_names",
+]
 
 
 class _Format(NamedTuple):
-    """``entry``: a node in its words, or Inexpressible; None when it can express whatever is a link."""
+    """``entry``: writes one node or raises Inexpressible; None if the format can express every link."""
 
     content_type: str
     render: Callable[[Sequence[Node]], bytes]
@@ -29,14 +40,16 @@ _FORMATS = {
 }
 NAMES = tuple(_FORMATS)
 _ALIASES = {"universal": "plain", "clash": "mihomo"}
+# All values of ``format=``; "html" is the subscriber's page.
+ASKABLE = (*NAMES, *_ALIASES, "html")
 
 
 class FormatError(ValueError):
-    """Why there is no answer in the format that was asked for."""
+    """The requested format is not available."""
 
 
 def chosen(asked: str, preferred: str) -> str:
-    """The format to render: what was asked for, else what the client prefers, else plain. Raises FormatError."""
+    """The format to render: the requested one, else the client's preferred one, else plain. Raises FormatError."""
     if not asked:
         return preferred if preferred in _FORMATS else "plain"
     name = _ALIASES.get(asked, asked)
@@ -50,12 +63,18 @@ def content_type(name: str) -> str:
 
 
 def render(name: str, nodes: Sequence[Node]) -> bytes:
-    """``name``: what ``chosen`` gave. Nodes that the format can't express are left out."""
+    """``name``: a result of ``chosen``. Nodes that the format cannot express are left out."""
     return _FORMATS[name].render(nodes)
 
 
+def entries(name: str, nodes: Sequence[Node]) -> list[Written]:
+    """Each server by itself under its unique name: a link, or JSON, for lists that another program has begun."""
+    writer = _FORMATS[name].entry
+    return list(plain.entries(nodes) if writer is None else written(nodes, writer))
+
+
 def left_out(nodes: Sequence[Node]) -> dict[str, int]:
-    """How many of the nodes each format can't express, for the formats with such nodes."""
+    """The number of nodes that each format cannot express, for formats with such nodes."""
     counts = {
         name: sum(not expressed(node, form.entry) for node in nodes)
         for name, form in _FORMATS.items()

@@ -1,16 +1,24 @@
-"""One link a line, and base64 of that: what almost every app reads."""
+"""One link per line, and base64 of that. Almost every app reads it."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from subscriptions.links import Node, outgoing
 
+from .common import Written, unique_names
+
 
 def render(nodes: Sequence[Node]) -> bytes:
-    """UTF-8 without a byte order mark: it would cost the first link in mihomo."""
+    """UTF-8 without a byte order mark, with which mihomo would lose the first link."""
     return "".join(f"{outgoing(node)}\n" for node in nodes).encode()
 
 
 def render_base64(nodes: Sequence[Node]) -> bytes:
-    """Standard alphabet, padded, in one line: what the strictest app takes."""
+    """The standard alphabet with padding on one line, which even the strictest app accepts."""
     return b64encode(render(nodes))
+
+
+def entries(nodes: Sequence[Node]) -> Iterator[Written]:
+    """Each link with a unique name."""
+    for node, name in zip(nodes, unique_names(nodes), strict=True):
+        yield Written(name, outgoing(node, name))

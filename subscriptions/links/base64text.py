@@ -1,4 +1,4 @@
-"""Base64 as it is met in links: either alphabet, padded or not, wrapped or not."""
+"""Base64 as links contain it: either alphabet, with or without padding and line breaks."""
 
 import binascii
 import re
@@ -10,7 +10,7 @@ _BASE64 = re.compile(r"([A-Za-z0-9+/]*)={0,2}", re.ASCII)
 
 
 def decode_bytes(text: str, code: str = "bad_base64") -> bytes:
-    """Unlike Python's own decoder it takes nothing but base64 and the blanks of a wrapped text."""
+    """Unlike Python's decoder this accepts only base64 and the whitespace of a wrapped text."""
     found = _BASE64.fullmatch("".join(text.split()).replace("-", "+").replace("_", "/"))
     if not found or not found[1]:
         raise LinkError(code)
@@ -21,7 +21,7 @@ def decode_bytes(text: str, code: str = "bad_base64") -> bytes:
 
 
 def decode_text(text: str) -> str:
-    """Base64 of UTF-8."""
+    """Decode base64 of UTF-8."""
     try:
         return decode_bytes(text).decode()
     except UnicodeDecodeError:
@@ -34,15 +34,15 @@ def encode(text: str) -> str:
 
 
 def encode_urlsafe(text: str) -> str:
-    """The alphabet for addresses, without padding."""
+    """The URL-safe alphabet without padding."""
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def parse_key(text: str, size: int) -> str:
-    """A key of exactly ``size`` bytes, as the cores read it: standard alphabet, padded."""
+    """A key of exactly ``size`` bytes in the form that cores read: the standard alphabet with padding."""
     if not text:
         raise LinkError("missing_key")
-    # A decoder of forms has made a blank of each plus.
+    # A form decoder has turned each plus into a space.
     key = decode_bytes(text.replace(" ", "+"), "bad_key")
     if len(key) != size:
         raise LinkError("bad_key")

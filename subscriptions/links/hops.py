@@ -1,6 +1,6 @@
 """Port hopping of hysteria: several ports behind one server.
 
-The official form puts them where the port is. v2rayN and v2rayNG don't understand that; theirs stand in ``mport``.
+The official form lists them in place of the port. v2rayN and v2rayNG do not read that and use ``mport``.
 """
 
 import re
@@ -13,16 +13,24 @@ _SECONDS = re.compile(r"([1-9][0-9]{0,4})s?(?:-([1-9][0-9]{0,4})s?)?", re.ASCII)
 
 
 def read(endpoint: str, fields: Fields) -> tuple[int, dict[str, str]]:
-    """The first port, and all of them where there are several; ``endpoint``: what stands where the port is."""
+    """The first port, and the parameters if there are several. ``endpoint``: the text in place of the port."""
     first = ports = parse_ports(endpoint)
-    more = fields.take("mport")
+    more = fields.take("mport", "mports", "ports", "server-ports")
     if more and ports.isdigit():
         ports = parse_ports(more)
-        # One port there replaces the other.
+        # A single port there replaces the other.
         first = ports if ports.isdigit() else first
     interval = _interval(fields)
     port = int(re.split("[,-]", first)[0])
     return port, {} if ports.isdigit() else filled(ports=ports, hop_interval=interval)
+
+
+def masked(params: Mapping[str, str], fields: Fields) -> dict[str, str]:
+    """The ports of a mask, unless the link has its own. ``params``: the parameters of the mask."""
+    if "ports" not in params:
+        return {}
+    fields.put("mportHopInt", params.get("hop_interval", ""))
+    return filled(ports=params["ports"], hop_interval=_interval(fields))
 
 
 def write(params: Mapping[str, str]) -> dict[str, str]:
@@ -30,8 +38,10 @@ def write(params: Mapping[str, str]) -> dict[str, str]:
 
 
 def _interval(fields: Fields) -> str:
-    """Seconds, or a range of them. What is neither is kept, but nobody relies on it."""
-    text = fields.take_word("mportHopInt", "hop-interval", "hop_interval", "hopInterval")
+    """Seconds or a range of seconds. Any other value is kept as unknown."""
+    text = fields.take_word(
+        "mportHopInt", "hop-interval", "mports-hop-interval", "ports-hop-interval"
+    )
     found = _SECONDS.fullmatch(text)
     if text and not found:
         fields.put("mportHopInt", text)

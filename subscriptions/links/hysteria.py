@@ -1,12 +1,15 @@
 """``hysteria://host:port?auth=…#name``: version 1. Source: v1.hysteria.network/docs/uri-scheme."""
 
 import re
+from urllib.parse import unquote
+
+from operations.hosts import join_host_port
 
 from . import hops, tls
 from .common import Fields, LinkError, Node, filled, join, split
-from .hosts import join_endpoint, parse_host, split_endpoint
+from .hosts import parse_host, split_endpoint
 
-# Mbit/s unless it says otherwise.
+# The default unit is Mbit/s.
 _SPEED = re.compile(r"([0-9]{1,7})(?:\.0*)? *(kbps|k|mbps|m|gbps|g)?", re.ASCII)
 _TRANSPORTS = {"": "", "udp": "", "wechat-video": "wechat-video", "faketcp": "faketcp"}
 
@@ -23,12 +26,12 @@ def parse(raw: str, rest: str) -> Node:
         raise LinkError("bad_network")
     params |= filled(
         transport=transport,
-        auth=fields.take("auth", "auth_str"),
+        auth=unquote(url.userinfo or "") or fields.take_secret("auth", "auth_str"),
         up=_parse_speed(fields.take_word("upmbps", "up")),
         down=_parse_speed(fields.take_word("downmbps", "down")),
         **_read_obfs(fields),
     )
-    params |= tls.read(fields, "tls")
+    params |= tls.read(fields, tls.take_security(fields, "tls") or "tls")
     return Node(raw, "hysteria", parse_host(host), port, url.remark, params, fields.rest())
 
 
@@ -47,25 +50,32 @@ def emit(node: Node, remark: str) -> str:
         **hops.write(params),
         **node.extra,
     }
-    return join(f"hysteria://{join_endpoint(node.server, node.port)}", query, remark)
+    return join(f"hysteria://{join_host_port(node.server, node.port)}", query, remark)
 
 
 def _parse_speed(text: str) -> str:
-    """Mbit/s; mihomo and sing-box refuse to start without them."""
+    """The speed in Mbit/s, which is required: mihomo and sing-box refuse to start without it."""
     if not text:
         raise LinkError("missing_speed")
-    found = _SPEED.fullmatch(text)
-    if not found:
-        raise LinkError("bad_speed")
-    speed = {"k": int(found[1]) // 1000, "g": int(found[1]) * 1000}.get((found[2] or "m")[0], int(found[1]))
+    speed = speed_of(text)
     if not speed:
         raise LinkError("bad_speed")
-    return str(speed)
+    return speed
+
+
+def speed_of(text: str) -> str:
+    """The speed in Mbit/s; empty for zero and for an invalid speed."""
+    found = _SPEED.fullmatch(text)
+    if not found:
+        return ""
+    number, unit = int(found[1]), (found[2] or "m")[0]
+    speed = {"k": number // 1000, "m": number, "g": number * 1000}[unit]
+    return str(speed) if speed else ""
 
 
 def _read_obfs(fields: Fields) -> dict[str, str]:
-    """Of the one kind that there is, xplus; some write its password alone."""
-    obfs, password = fields.take("obfs"), fields.take("obfsParam", "obfs-password")
+    """The only obfuscation is xplus; some links have only its password."""
+    obfs, password = fields.take_secret("obfs"), fields.take_secret("obfsParam", "obfs-password")
     if obfs.lower() in {"", "none"} and not password:
         return {}
     if obfs.lower() == "xplus" and not password:

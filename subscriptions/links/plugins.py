@@ -1,31 +1,48 @@
-"""Plugins of Shadowsocks: ``name;key=value;flag``, where a backslash escapes. Source: shadowsocks.org/doc/sip003.html."""
+"""Plugins of Shadowsocks: ``name;key=value;flag`` with backslash escapes. Source: shadowsocks.org/doc/sip003.html."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from .common import LinkError
 
-# Longer ones are made to cost time.
+# Longer ones are attempts to waste time.
 _MAX_LENGTH = 1024
 _PART = re.compile(r"((?:[^;\\]|\\.?)*)(?:;|$)")
 _SETTING = re.compile(r"((?:[^=\\]|\\.)*)(?:=(.*))?")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+# Settings of a plugin that HiddifyPanel, Surge and Quantumult X write as parameters of the link, with their names there.
+BESIDE: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "obfs-local": {"obfs": ("obfs",), "obfs-host": ("obfs-host",), "obfs-uri": ("obfs-uri",)},
+    "v2ray-plugin": {
+        "mode": ("mode",), "host": ("host", "obfs-host"), "path": ("path", "obfs-uri"), "tls": ("tls",), "mux": ("mux",),
+    },
+    "shadow-tls": {"host": ("host",), "password": ("password",), "version": ("version",)},
+}  # fmt: skip
 _NAMES = {"simple-obfs": "obfs-local", "obfs": "obfs-local"}
-# What a name contains is enough for mihomo to take it for that plugin.
+# mihomo identifies a plugin by a part of its name.
 _MODES = {"obfs": ("obfs", {"http", "tls"}), "v2ray-plugin": ("mode", {"websocket"})}
 
 
-def parse(text: str) -> str:
-    """The plugin in one spelling: its settings sorted, the mode of v2ray-plugin always named."""
+def name_of(text: str) -> str:
+    name = text.partition(";")[0].strip()
+    return _NAMES.get(name, name)
+
+
+def parse(text: str, beside: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The plugin in one spelling: its settings sorted, the mode of v2ray-plugin always named.
+
+    ``beside``: settings from parameters of the link. The plugin's own settings take precedence.
+    """
     text = text.strip()
-    name, _, settings = text.partition(";")
-    name = _NAMES.get(name, name)
+    name, settings = name_of(text), text.partition(";")[2]
     if name in {"", "none"}:
         return ""
     if len(text) > _MAX_LENGTH:
         raise LinkError("bad_plugin")
-    found = dict(map(_pair, filter(None, _PART.findall(settings))))
+    found = dict(beside) | dict(map(_pair, filter(None, _PART.findall(settings))))
     if name == "v2ray-plugin":
-        # Without it mihomo refuses the whole list.
+        # mihomo refuses the whole list without it.
         found.setdefault("mode", "websocket")
     _check(name, found)
     items = sorted(found.items(), key=lambda item: (item[0] not in {"mode", "obfs"}, item[0]))
@@ -33,7 +50,7 @@ def parse(text: str) -> str:
 
 
 def settings(plugin: str) -> dict[str, str | None]:
-    """The settings of a plugin that ``parse`` gave, unescaped; None: a flag."""
+    """The unescaped settings of a plugin from ``parse``; None for a flag."""
     return dict(map(_pair, filter(None, _PART.findall(plugin.partition(";")[2]))))
 
 
@@ -49,13 +66,13 @@ def _unescape(text: str) -> str:
 
 
 def _item(key: str, value: str | None) -> str:
-    """Only what must be is escaped: mihomo and v2rayNG don't know the backslash."""
+    """Escape only what is necessary, because mihomo and v2rayNG do not support the backslash."""
     name = re.sub(r"[\\;=]", r"\\\g<0>", key)
     return name if value is None else name + "=" + re.sub(r"[\\;]", r"\\\g<0>", value)
 
 
 def _check(name: str, found: dict[str, str | None]) -> None:
-    """A mode that it does not know makes mihomo refuse the whole list."""
+    """Refuse an unknown mode, for which mihomo would refuse the whole list."""
     modes = [found.get(key) in known for part, (key, known) in _MODES.items() if part in name]
     if not _NAME.fullmatch(name) or not all(modes):
         raise LinkError("bad_plugin")

@@ -1,11 +1,11 @@
 """``ssr://`` base64url of ``host:port:protocol:method:obfs:base64url(password)/?remarks=base64url(name)&…``.
 
-Only mihomo still runs it, and refuses its whole list for a name that it does not know.
+Only mihomo still supports it, and refuses the whole list for an unknown name.
 """
 
 from contextlib import suppress
 
-from .base64text import decode_text, encode_urlsafe
+from .base64text import decode_bytes, decode_text, encode_urlsafe
 from .common import Fields, LinkError, Node, clean_remark, escape, filled, parse_query
 from .hosts import parse_host, parse_port
 
@@ -14,7 +14,14 @@ _CIPHERS = frozenset({
     "rc4-md5", "chacha20", "chacha20-ietf", "xchacha20",
 })  # fmt: skip
 _PROTOCOLS = frozenset(
-    {"origin", "auth_sha1_v4", "auth_aes128_md5", "auth_aes128_sha1", "auth_chain_a", "auth_chain_b"}
+    {
+        "origin",
+        "auth_sha1_v4",
+        "auth_aes128_md5",
+        "auth_aes128_sha1",
+        "auth_chain_a",
+        "auth_chain_b",
+    }
 )
 _OBFS = frozenset({
     "plain", "http_simple", "http_post", "random_head", "tls1.2_ticket_auth", "tls1.2_ticket_fastauth",
@@ -28,19 +35,19 @@ def parse(raw: str, rest: str) -> Node:
         raise LinkError("empty")
     text = decode_text(blob)
     server, _, query = text.partition("?")
-    # From the right: an IPv6 address comes without brackets.
+    # Split from the right, because an IPv6 address has no brackets here.
     parts = server.removesuffix("/").rsplit(":", 5)
     if len(parts) != 6:
         raise LinkError("bad_form")
     host, port, protocol, cipher, obfs, password = parts
     fields = Fields(parse_query(query))
-    remark = clean_remark(_name(fields.take("remarks")))
+    remark = clean_remark(_name(fields.take_secret("remarks")))
     params = {
         "ssr_protocol": _known(protocol, _PROTOCOLS, "bad_protocol"),
         "method": _known(cipher, _CIPHERS, "bad_cipher"),
         "obfs": _known(obfs, _OBFS, "bad_obfs"),
         "password": _password(password),
-        **filled(**{key: _decode(fields.take(name)) for key, name in _ENCODED.items()}),
+        **filled(**{key: _decode(fields.take_secret(name)) for key, name in _ENCODED.items()}),
     }
     return Node(raw, "ssr", parse_host(host), parse_port(port), remark, params, fields.rest())
 
@@ -48,7 +55,14 @@ def parse(raw: str, rest: str) -> Node:
 def emit(node: Node, remark: str) -> str:
     params = node.params
     password = encode_urlsafe(params["password"])
-    parts = [node.server, str(node.port), params["ssr_protocol"], params["method"], params["obfs"], password]
+    parts = [
+        node.server,
+        str(node.port),
+        params["ssr_protocol"],
+        params["method"],
+        params["obfs"],
+        password,
+    ]
     encoded = {name: encode_urlsafe(params.get(key, "")) for key, name in _ENCODED.items()}
     others = {escape(name): escape(value) for name, value in node.extra.items()}
     query = {**encoded, "remarks": encode_urlsafe(remark), **others}
@@ -57,7 +71,7 @@ def emit(node: Node, remark: str) -> str:
 
 
 def _known(text: str, names: frozenset[str], code: str) -> str:
-    """A name in lower case; ``_compatible`` is a matter of the server alone."""
+    """A name in lower case; ``_compatible`` concerns only the server."""
     name = text.strip().lower().removesuffix("_compatible")
     if name not in names:
         raise LinkError(code)
@@ -71,9 +85,9 @@ def _password(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    """For a badly written name no server is lost."""
+    """A badly encoded name does not refuse the server."""
     with suppress(LinkError):
-        return _decode(text)
+        return decode_bytes(text).decode(errors="replace") if text else ""
     return text
 
 

@@ -5,7 +5,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from pytest_django import Settings
 
-from .hostile import InternetInThread
+from tests.subscriptions.hostile import InternetInThread
 
 
 @pytest.fixture

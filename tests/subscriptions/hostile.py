@@ -5,7 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from subscriptions.fetching import Network, Streams
+from operations.outbound.dial import Network, Streams
 
 Behaviour = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 PUBLIC = "93.184.215.14"
@@ -73,7 +73,11 @@ def answer(body: bytes = b"", status: str = "200 OK", **headers: Any) -> Behavio
 
     async def behaviour(_: bytes, writer: asyncio.StreamWriter) -> None:
         fields = {"Content_Length": len(body)} | headers
-        lines = [f"{name.replace('_', '-')}: {value}" for name, value in fields.items() if value is not None]
+        lines = [
+            f"{name.replace('_', '-')}: {value}"
+            for name, value in fields.items()
+            if value is not None
+        ]
         writer.write("\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode("latin-1") + body)
         await writer.drain()
 
@@ -107,7 +111,9 @@ class InternetInThread:
         self._thread.start()
 
     def serve(self, name: str, behaviour: Behaviour, address: str = PUBLIC) -> None:
-        asyncio.run_coroutine_threadsafe(self.internet.serve(name, behaviour, address), self._loop).result(20)
+        asyncio.run_coroutine_threadsafe(
+            self.internet.serve(name, behaviour, address), self._loop
+        ).result(20)
 
     @property
     def network(self) -> Network:

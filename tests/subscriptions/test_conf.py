@@ -10,7 +10,9 @@ from subscriptions.conf import conf
 
 
 def problems() -> dict[str | None, str]:
-    return {found.id: found.msg for found in run_checks() if str(found.id).startswith("subscriptions.")}
+    return {
+        found.id: found.msg for found in run_checks() if str(found.id).startswith("subscriptions.")
+    }
 
 
 @pytest.mark.parametrize(
@@ -24,7 +26,9 @@ def problems() -> dict[str | None, str]:
         ("XPERT_LANGUAGE", "language", "en"),
     ],
 )
-def test_a_setting_that_is_not_there_has_its_default(settings: Settings, setting: str, name: str, default: Any) -> None:
+def test_a_setting_that_is_not_there_has_its_default(
+    settings: Settings, setting: str, name: str, default: Any
+) -> None:
     delattr(settings, setting)
     assert getattr(conf, name) == default
 
@@ -65,6 +69,8 @@ def test_a_good_value_passes(settings: Settings, setting: str, value: Any) -> No
         ("XPERT_LANGUAGE", "de", "subscriptions.E006"),
     ],
 )
-def test_a_wrong_value_stops_the_start_with_a_sentence(settings: Settings, setting: str, value: Any, id_: str) -> None:
+def test_a_wrong_value_stops_the_start_with_a_sentence(
+    settings: Settings, setting: str, value: Any, id_: str
+) -> None:
     setattr(settings, setting, value)
     assert setting in problems()[id_]

@@ -7,9 +7,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django import Settings
 
+from tests.subscriptions.examples import subscriber
 from traffic.models import MAX_COUNTER, Subscriber
-
-from .examples import subscriber
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +24,7 @@ def create(capsys: pytest.CaptureFixture[str]) -> Any:
     return run
 
 
-def test_the_url_stands_alone_on_the_last_line(create: Any, settings: Settings) -> None:
+def test_the_url_is_alone_on_the_last_line(create: Any, settings: Settings) -> None:
     settings.XPERT_DOMAIN = "panel.example.com"
     url = create("Anna")
     person = Subscriber.objects.get()
@@ -36,7 +35,9 @@ def test_the_url_stands_alone_on_the_last_line(create: Any, settings: Settings) 
 
 def test_without_a_domain_the_url_is_the_panels_own(create: Any, settings: Settings) -> None:
     settings.HOST, settings.PORT = "127.0.0.1", 8123
-    assert create("Anna", "--token", "a+b") == "http://127.0.0.1:8123/api/xpert/sub?user_token=a%2Bb"
+    assert (
+        create("Anna", "--token", "a+b") == "http://127.0.0.1:8123/api/xpert/sub?user_token=a%2Bb"
+    )
 
 
 def test_the_url_works(create: Any) -> None:
@@ -92,9 +93,9 @@ def test_today_is_still_to_come(create: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([""], "NAME takes visible characters"),
-        (["a\nb"], "NAME takes visible characters"),
-        (["\udcff"], "NAME takes visible characters"),
+        ([""], "NAME must contain visible characters"),
+        (["a\nb"], "NAME must contain visible characters"),
+        (["\udcff"], "NAME must contain visible characters"),
         (["x" * 201], "name: "),
         (["Anna", "--token", "a b"], "token: "),
         (["Anna", "--token", ""], "token: "),
@@ -102,10 +103,15 @@ def test_today_is_still_to_come(create: Any) -> None:
         (["Anna", "--token", "taken"], "token: "),
         (["Anna", "--limit", "much"], "--limit: 'much' is not a size"),
         (["Anna", "--limit", "0"], "--limit takes"),
-        (["Anna", "--limit", str(MAX_COUNTER + 1)], "--limit takes"),
-        (["Anna", "--reset", "yearly"], "Error: argument --reset: invalid choice"),
+        (["Anna", "--limit", f"{MAX_COUNTER + 1}B"], "--limit takes"),
+        (["Anna", "--limit", "50"], "--limit: '50' has no unit; write 50GB, or 50B for bytes."),
+        (["Anna", "--limit", "53687091200"], "--limit: '53687091200' has no unit"),
+        (["Anna", "--reset", "hourly"], "Error: argument --reset: invalid choice"),
         (["Anna", "--reset-day", "5"], "--reset-day goes with --reset monthly."),
-        (["Anna", "--reset", "weekly", "--reset-day", "5"], "--reset-day goes with --reset monthly."),
+        (
+            ["Anna", "--reset", "weekly", "--reset-day", "5"],
+            "--reset-day goes with --reset monthly.",
+        ),
         (["Anna", "--reset", "monthly", "--reset-day", "0"], "reset_day: "),
         (["Anna", "--reset", "monthly", "--reset-day", "32"], "reset_day: "),
         (["Anna", "--expires", "tomorrow"], "--expires takes a date like"),
@@ -113,9 +119,28 @@ def test_today_is_still_to_come(create: Any) -> None:
         (["Anna", "--expires", "2001-01-01"], "--expires 2001-01-01 has passed."),
     ],
 )
-def test_a_bad_argument_is_named_and_nothing_made(create: Any, arguments: list[str], message: str) -> None:
+def test_a_bad_argument_is_reported_and_nothing_is_created(
+    create: Any, arguments: list[str], message: str
+) -> None:
     subscriber("taken")
     with pytest.raises(CommandError) as caught:
         create(*arguments)
     assert str(caught.value).startswith(message)
     assert Subscriber.objects.count() == 1
+
+
+def test_all_errors_are_reported_at_once(create: Any) -> None:
+    with pytest.raises(CommandError) as caught:
+        create(
+            "x" * 201, "--token", "a b", "--limit", "50", "--expires", "soon", "--reset-day", "5"
+        )
+    message = str(caught.value)
+    for part in (
+        "--limit: '50' has no unit",
+        "--reset-day goes",
+        "--expires takes",
+        "name: ",
+        "token: ",
+    ):
+        assert message.count(part) == 1
+    assert not Subscriber.objects.exists()

@@ -7,9 +7,10 @@ from django.db import IntegrityError
 from pytest_django import DjangoAssertNumQueries
 
 from subscriptions import direct_configs, links
-from subscriptions.direct_configs import DuplicateLink, add_many, move, numbered_lines, store
+from subscriptions.direct_configs import DuplicateLink, store
 from subscriptions.links import LinkError
 from subscriptions.models import MAX_POSITION, DirectConfig, next_position
+from tests.subscriptions.examples import add_many, move
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +31,12 @@ class TestStore:
     def test_a_link_is_taken_apart(self) -> None:
         config = added(f"  {A} ")
         config.refresh_from_db()
-        assert (config.raw, config.protocol, config.server, config.port) == (A, "trojan", "a.example", 1)
+        assert (config.raw, config.protocol, config.server, config.port) == (
+            A,
+            "trojan",
+            "a.example",
+            1,
+        )
         assert config.is_active
 
     def test_without_a_name_the_links_own_counts(self) -> None:
@@ -43,7 +49,7 @@ class TestStore:
         with pytest.raises(LinkError):
             added("trojan://")
 
-    def test_the_reason_is_said_in_the_readers_language(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_reason_is_in_the_readers_language(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(direct_configs, "gettext", {"The link is empty.": "Ссылка пуста."}.get)
         assert add_many(["trojan://"]).errors == {0: "Ссылка пуста."}
 
@@ -52,7 +58,9 @@ class TestStore:
         with pytest.raises(DuplicateLink):
             added(f"{A} ")
 
-    def test_a_link_that_somebody_else_has_just_stored_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_link_that_another_process_has_just_stored_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         added(A)
         config = DirectConfig(position=1)
 
@@ -68,7 +76,7 @@ class TestStore:
         store(config, A, "Mine")
         assert names() == ["Mine"]
 
-    def test_the_links_own_name_goes_with_the_link(self) -> None:
+    def test_the_name_in_the_link_is_replaced_with_the_link(self) -> None:
         config = added(A)
         store(config, B, config.remarks)
         assert config.remarks == "B"
@@ -85,7 +93,7 @@ class TestOrder:
         DirectConfig.objects.update(position=7)
         assert added(B).position == 8
 
-    def test_there_is_a_place_behind_the_highest_position(self) -> None:
+    def test_a_link_can_be_added_after_the_highest_position(self) -> None:
         added(B)
         DirectConfig.objects.update(position=MAX_POSITION)
         assert added(A).position == MAX_POSITION
@@ -125,10 +133,13 @@ class TestOrder:
 
 
 class TestAddMany:
-    def test_good_ones_are_kept_in_their_order_and_bad_ones_named(self) -> None:
+    def test_good_links_are_kept_in_order_and_bad_links_reported(self) -> None:
         found = add_many([C, "trojan://", A, "?"])
         assert [config.remarks for config in found.configs] == ["C", "A"]
-        assert found.errors == {1: "The link is empty.", 3: "This is no link of a known protocol."}
+        assert found.errors == {
+            1: "The link is empty.",
+            3: "This is not a link of a known protocol.",
+        }
         assert names() == ["C", "A"]
 
     def test_they_go_behind_those_that_are_there(self) -> None:
@@ -136,14 +147,14 @@ class TestAddMany:
         add_many([A])
         assert names() == ["B", "A"]
 
-    def test_a_link_that_is_there_is_named(self) -> None:
+    def test_an_existing_link_is_reported(self) -> None:
         added(A)
         found = add_many([A, B])
-        assert found.errors == {0: "This link is there already."}
+        assert found.errors == {0: "This link already exists."}
         assert names() == ["A", "B"]
 
-    def test_of_two_equal_links_the_first_counts(self) -> None:
-        assert add_many([A, A]).errors == {1: "This link is there already."}
+    def test_the_first_of_two_equal_links_is_kept(self) -> None:
+        assert add_many([A, A]).errors == {1: "This link already exists."}
 
     def test_nothing_adds_nothing(self) -> None:
         assert add_many([]) == ([], {})
@@ -151,12 +162,16 @@ class TestAddMany:
     def test_they_have_ids(self) -> None:
         assert all(config.pk for config in add_many([A, B]).configs)
 
-    def test_fifty_take_as_many_queries_as_one(self, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    def test_fifty_take_as_many_queries_as_one(
+        self, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
         many = [f"trojan://pw@a.example:{port}" for port in range(1, 51)]
-        with django_assert_num_queries(6):
+        with django_assert_num_queries(7):
             add_many(many)
 
-    def test_a_writer_who_came_first_is_seen_at_the_second_try(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_concurrent_writer_is_seen_at_the_second_try(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         real, calls = DirectConfig.objects.bulk_create, []
 
         def busy(rows: Any) -> Any:
@@ -170,10 +185,6 @@ class TestAddMany:
         assert calls == [2, 2]
 
 
-def test_lines_are_numbered_as_an_editor_shows_them() -> None:
-    assert numbered_lines("\ufeffa\r\n\n# note\rb\u2028c\n // x\n") == {1: "a", 4: "b\u2028c"}
-
-
-def test_a_configuration_is_named_by_its_remarks_or_its_server() -> None:
+def test_a_configuration_is_shown_by_its_remarks_or_its_server() -> None:
     assert str(added("trojan://pw@a.example:1")) == "trojan a.example:1"
     assert str(added(B)) == "B"

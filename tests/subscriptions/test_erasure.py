@@ -2,10 +2,10 @@ import pytest
 from django.utils import timezone
 from model_bakery import baker
 
+from operations.audit import By
 from subscriptions.models import SubscriptionHit
-from traffic import erasure
-from traffic.audit import By
 from traffic.models import Subscriber
+from traffic.people import erasure
 
 pytestmark = pytest.mark.django_db
 

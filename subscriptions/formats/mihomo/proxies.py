@@ -1,25 +1,33 @@
-"""A server as mihomo's ``proxies`` have it. It refuses the whole list for one that it does not like."""
+"""A server as an item of mihomo's ``proxies``. mihomo refuses the whole list if one item is not valid."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from subscriptions.formats.common import (
+    PLUGIN_HOST,
     Entry,
     Inexpressible,
     Options,
     Plugin,
+    V2rayPlugin,
+    as_v2ray_plugin,
     cipher_and_password,
     fingerprint_of,
+    mtu,
     number,
     only,
     packet_encoding,
     parts,
     plugin_of,
+    refuse_masks,
+    refuse_settings,
+    refuse_unread,
     reserved_bytes,
-    server_name,
+    speed,
     v2ray_plugin,
     vmess_cipher,
 )
 from subscriptions.links import Node
+from subscriptions.links.wireguard import AMNEZIA
 
 from .streams import plain_tls, quic_tls, stream_tls, transport
 
@@ -31,15 +39,30 @@ _CIPHERS = frozenset({
     "2022-blake3-aes-128-gcm", "2022-blake3-aes-256-gcm", "2022-blake3-chacha20-poly1305",
     "2022-blake3-aes-128-ccm", "2022-blake3-aes-256-ccm",
 })  # fmt: skip
+_LEAST_OF_IPV6 = 1280
 _SSR_CIPHERS = frozenset({
     "none", "dummy", "aes-128-cfb", "aes-192-cfb", "aes-256-cfb", "aes-128-ctr", "aes-192-ctr", "aes-256-ctr",
     "rc4-md5", "chacha20", "chacha20-ietf", "xchacha20",
 })  # fmt: skip
 _SSR_PROTOCOLS = frozenset(
-    {"origin", "auth_sha1_v4", "auth_aes128_md5", "auth_aes128_sha1", "auth_chain_a", "auth_chain_b"}
+    {
+        "origin",
+        "auth_sha1_v4",
+        "auth_aes128_md5",
+        "auth_aes128_sha1",
+        "auth_chain_a",
+        "auth_chain_b",
+    }
 )
 _SSR_OBFS = frozenset(
-    {"plain", "http_simple", "http_post", "random_head", "tls1.2_ticket_auth", "tls1.2_ticket_fastauth"}
+    {
+        "plain",
+        "http_simple",
+        "http_post",
+        "random_head",
+        "tls1.2_ticket_auth",
+        "tls1.2_ticket_fastauth",
+    }
 )
 
 
@@ -48,8 +71,16 @@ def entry(node: Node, name: str) -> Entry:
     write = _PROTOCOLS.get(node.protocol)
     if write is None:
         raise Inexpressible
+    refuse_unread(node)
+    refuse_masks(node)
     kind, found = write(node)
-    return {"name": name, "type": kind, "server": node.server, "port": node.port, "udp": True} | only(found)
+    return {
+        "name": name,
+        "type": kind,
+        "server": node.server,
+        "port": node.port,
+        "udp": True,
+    } | only(found)
 
 
 def _vless(node: Node) -> tuple[str, Entry]:
@@ -70,7 +101,7 @@ def _vmess(node: Node) -> tuple[str, Entry]:
     given = node.params
     found = {
         "uuid": given["uuid"],
-        # Not left out when 0: mihomo wants it.
+        # mihomo requires it even if it is 0.
         "alterId": number(given.get("alter_id"), 0, 65535) or 0,
         "cipher": vmess_cipher(node),
         "packet-encoding": packet_encoding(node),
@@ -81,16 +112,24 @@ def _vmess(node: Node) -> tuple[str, Entry]:
 def _trojan(node: Node) -> tuple[str, Entry]:
     if not node.params.get("security") or node.params.get("network", "tcp") in {"http", "xhttp"}:
         raise Inexpressible
-    # The same keys as vless, but TLS is a matter of course, and the name is called sni.
+    # The same keys as vless, but TLS is implied, and the name is called sni.
     tls = stream_tls(node)
     del tls["tls"]
-    return "trojan", {"password": node.params["password"], "sni": tls.pop("servername")} | tls | transport(node)
+    return "trojan", {
+        "password": node.params["password"],
+        "sni": tls.pop("servername"),
+    } | tls | transport(node)
 
 
 def _shadowsocks(node: Node) -> tuple[str, Entry]:
     cipher, password = cipher_and_password(node, _CIPHERS)
-    # Not left out when empty: mihomo wants it.
-    found = {"cipher": cipher, "password": password or "none", "udp-over-tcp": "uot" in node.params}
+    # mihomo requires it even if it is empty.
+    found: Entry = {"cipher": cipher, "password": password or "none"}
+    if "uot" in node.params:
+        version = int(node.params["uot"])
+        found |= {"udp-over-tcp": True, "udp-over-tcp-version": version if version > 1 else None}
+    if given := as_v2ray_plugin(node):
+        return "ss", found | {"plugin": "v2ray-plugin", "plugin-opts": _v2ray_options(given)}
     return "ss", found | _plugin(plugin_of(node))
 
 
@@ -105,23 +144,29 @@ def _plugin(plugin: Plugin | None) -> Entry:
 
 
 def _obfs(options: Options) -> tuple[str, Entry]:
-    return "obfs", only({"mode": options["obfs"], "host": options.get("obfs-host")})
+    refuse_settings(options, frozenset({"obfs", "obfs-host"}))
+    return "obfs", {"mode": options["obfs"], "host": options.get("obfs-host") or PLUGIN_HOST}
 
 
 def _v2ray_plugin(options: Options) -> tuple[str, Entry]:
-    given = v2ray_plugin(options)
+    return "v2ray-plugin", _v2ray_options(v2ray_plugin(options))
+
+
+def _v2ray_options(given: V2rayPlugin) -> Entry:
     found = {
         "mode": "websocket",
         "tls": given.tls,
         "host": given.host,
         "path": given.path,
-        "skip-cert-verify": "insecure" in options or "skip-cert-verify" in options,
+        "skip-cert-verify": given.insecure,
+        "v2ray-http-upgrade": given.upgrade,
     }
-    # Not left out when off: mihomo would have it on.
-    return "v2ray-plugin", only(found) | {"mux": given.mux}
+    # Written even if it is off, because mihomo's default is on.
+    return only(found) | {"mux": given.mux}
 
 
 def _shadow_tls(options: Options) -> tuple[str, Entry]:
+    refuse_settings(options, frozenset({"host", "password", "version"}))
     version = number(options.get("version", "2"), 1, 3)
     if not version or not options.get("host"):
         raise Inexpressible
@@ -132,7 +177,11 @@ def _shadow_tls(options: Options) -> tuple[str, Entry]:
 def _ssr(node: Node) -> tuple[str, Entry]:
     given = node.params
     protocol, obfs = given.get("ssr_protocol", "origin"), given.get("obfs", "plain")
-    if given["method"] not in _SSR_CIPHERS or protocol not in _SSR_PROTOCOLS or obfs not in _SSR_OBFS:
+    if (
+        given["method"] not in _SSR_CIPHERS
+        or protocol not in _SSR_PROTOCOLS
+        or obfs not in _SSR_OBFS
+    ):
         raise Inexpressible
     return "ssr", {
         "cipher": given["method"],
@@ -151,9 +200,9 @@ def _hysteria(node: Node) -> tuple[str, Entry]:
         raise Inexpressible
     return "hysteria", {
         "auth-str": given.get("auth"),
-        # Both are a must.
-        "up": str(number(given.get("up"), 1, 100_000) or 10),
-        "down": str(number(given.get("down"), 1, 100_000) or 50),
+        # Both are required.
+        "up": str(speed(node, "up")),
+        "down": str(speed(node, "down")),
         "obfs": given.get("obfs_password"),
         "protocol": transport,
         "ports": given.get("ports"),
@@ -170,8 +219,10 @@ def _hysteria2(node: Node) -> tuple[str, Entry]:
         "password": given.get("password"),
         "obfs": obfs,
         "obfs-password": given.get("obfs_password"),
+        "up": given.get("up") and str(speed(node, "up")),
+        "down": given.get("down") and str(speed(node, "down")),
         "ports": given.get("ports"),
-        "hop-interval": number(given.get("hop_interval"), 1, 86_400),
+        "hop-interval": given.get("hop_interval"),
     } | quic_tls(node)
 
 
@@ -179,7 +230,7 @@ def _tuic(node: Node) -> tuple[str, Entry]:
     given = node.params
     return "tuic", {
         "uuid": given["uuid"],
-        "password": given["password"],
+        "password": given.get("password"),
         "congestion-controller": given.get("congestion_control"),
         "udp-relay-mode": given.get("udp_relay_mode"),
         "reduce-rtt": "reduce_rtt" in given,
@@ -190,33 +241,54 @@ def _tuic(node: Node) -> tuple[str, Entry]:
 def _wireguard(node: Node) -> tuple[str, Entry]:
     given = node.params
     addresses = parts(given.get("address", "172.16.0.2/32"))
+    v4, v6 = _of_family(addresses, v6=False), _of_family(addresses, v6=True)
+    size = mtu(node)
+    # mihomo refuses the list if packets are too small for IPv6.
+    if v6 and size and size < _LEAST_OF_IPV6:
+        raise Inexpressible
     return "wireguard", {
         "private-key": given["private_key"],
         "public-key": given["public_key"],
         "pre-shared-key": given.get("preshared_key"),
-        "ip": next((address for address in addresses if ":" not in address), None),
-        "ipv6": next((address for address in addresses if ":" in address), None),
+        "ip": v4,
+        "ipv6": v6,
         "allowed-ips": parts(given.get("allowed_ips", "0.0.0.0/0,::/0")),
         "reserved": reserved_bytes(node),
-        "mtu": number(given.get("mtu"), 1280, 9000),
+        "mtu": size,
         "persistent-keepalive": number(given.get("keepalive"), 1, 65_535),
+        "amnezia-wg-option": _amnezia(node),
     }
 
 
+def _of_family(addresses: Sequence[str], *, v6: bool) -> str | None:
+    """The first address of a family, because mihomo has one key per family."""
+    found = [address for address in addresses if (":" in address) == v6]
+    if len(found) > 1:
+        raise Inexpressible
+    return found[0] if found else None
+
+
+def _amnezia(node: Node) -> Entry:
+    """Numbers as numbers; mihomo reads ranges and packets as texts."""
+    given = {name: node.params[name] for name in AMNEZIA if name in node.params}
+    return {name: int(text) if text.isdigit() else text for name, text in given.items()}
+
+
 def _socks(node: Node) -> tuple[str, Entry]:
-    return "socks5", {"username": node.params.get("username"), "password": node.params.get("password")} | plain_tls(
-        node
-    )
+    """Over TLS the certificate must have the server's own name, because mihomo has no option for another one."""
+    found = {"username": node.params.get("username"), "password": node.params.get("password")}
+    tls = plain_tls(node)
+    if tls and tls.pop("sni") not in {"", node.server}:
+        raise Inexpressible
+    return "socks5", found | tls
 
 
 def _http(node: Node) -> tuple[str, Entry]:
     found = {"username": node.params.get("username"), "password": node.params.get("password")}
-    return "http", found | plain_tls(node) | {"sni": server_name(node)}
+    return "http", found | plain_tls(node)
 
 
 def _anytls(node: Node) -> tuple[str, Entry]:
-    if node.params.get("security") == "reality":
-        raise Inexpressible
     found = {"password": node.params["password"], "client-fingerprint": fingerprint_of(node)}
     return "anytls", found | quic_tls(node)
 

@@ -1,17 +1,18 @@
-"""A whole configuration for sing-box 1.12 and later, and the apps around it. Source: sing-box.sagernet.org/configuration."""
+"""A complete configuration for sing-box 1.12 and later, and apps based on it. Source: sing-box.sagernet.org/configuration."""
 
 from collections.abc import Sequence
 
 from subscriptions.formats.common import Entry, Written, compact, written
 from subscriptions.links import Node
 
-from .outbounds import entry
+from .outbounds import PROTOCOLS, entry
+from .streams import TRANSPORTS
 
-__all__ = ["entry", "render"]
+__all__ = ["PROTOCOLS", "TRANSPORTS", "entry", "render"]
 
 _SELECT, _AUTO, _DIRECT = "Proxy", "Auto", "direct"
 _CHECK_URL = "https://www.gstatic.com/generate_204"
-# Names are looked up on the other side of the tunnel: at home they may be answered falsely.
+# Names are resolved through the tunnel, because the local resolver may lie.
 _DNS = {
     "servers": [
         {"type": "https", "tag": "dns-remote", "server": "1.1.1.1", "detour": _SELECT},
@@ -19,7 +20,7 @@ _DNS = {
     ],
     "final": "dns-remote",
 }
-# The apps on phones have traffic from nowhere else.
+# Apps on phones get traffic only from a TUN interface.
 _INBOUND = {
     "type": "tun",
     "tag": "tun-in",
@@ -41,10 +42,14 @@ _ROUTE = {
 
 def render(nodes: Sequence[Node]) -> bytes:
     found = list(written(nodes, entry))
-    # The one kind of server that is no outbound; all have their place by their type.
+    # Wireguard is the one kind of server that is not an outbound.
     tunnels = [each.text for each in found if _is_endpoint(each)]
     servers = [each.text for each in found if not _is_endpoint(each)]
-    outbounds = [*map(compact, _groups(found)), *servers, compact({"type": "direct", "tag": _DIRECT})]
+    outbounds = [
+        *map(compact, _groups(found)),
+        *servers,
+        compact({"type": "direct", "tag": _DIRECT}),
+    ]
     sections = [
         f'"log": {compact({"level": "warn"})}',
         f'"dns": {compact(_DNS)}',
@@ -65,9 +70,16 @@ def _list(texts: Sequence[str]) -> str:
 
 
 def _groups(found: Sequence[Written]) -> list[Entry]:
-    """A choice for people, and the fastest; a group without members would be refused."""
+    """A group for manual choice and one for the fastest server. sing-box refuses an empty group."""
     tags = [each.name for each in found]
     if not tags:
         return [{"type": "selector", "tag": _SELECT, "outbounds": [_DIRECT]}]
-    fastest = {"type": "urltest", "tag": _AUTO, "outbounds": tags, "url": _CHECK_URL, "interval": "5m", "tolerance": 50}
+    fastest = {
+        "type": "urltest",
+        "tag": _AUTO,
+        "outbounds": tags,
+        "url": _CHECK_URL,
+        "interval": "5m",
+        "tolerance": 50,
+    }
     return [{"type": "selector", "tag": _SELECT, "outbounds": [_AUTO, *tags]}, fastest]

@@ -1,24 +1,33 @@
-"""A server as sing-box has it. It refuses the list for one unknown key, and for one value out of bounds."""
+"""A server for sing-box, which refuses the whole list for one unknown key or one value out of bounds."""
 
 import re
 from collections.abc import Callable
 
 from subscriptions.formats.common import (
+    PLUGIN_HOST,
     Entry,
     Inexpressible,
+    V2rayPlugin,
+    as_v2ray_plugin,
     cipher_and_password,
+    mtu,
     number,
     only,
     packet_encoding,
     parts,
     plugin_of,
+    refuse_masks,
+    refuse_settings,
+    refuse_unread,
     reserved_bytes,
+    speed,
     v2ray_plugin,
     vmess_cipher,
 )
 from subscriptions.links import Node
+from subscriptions.links.wireguard import AMNEZIA
 
-from .streams import stream, stream_tls, tls
+from .streams import plain_tls, stream, stream_tls
 
 _CIPHERS = frozenset({
     "none", "aes-128-gcm", "aes-192-gcm", "aes-256-gcm", "chacha20-ietf-poly1305", "xchacha20-ietf-poly1305",
@@ -31,21 +40,29 @@ _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.ASCII | 
 
 
 def entry(node: Node, name: str) -> Entry:
-    """An item of ``outbounds``, for wireguard of ``endpoints``; raises Inexpressible."""
+    """An item of ``outbounds``, or of ``endpoints`` for wireguard; raises Inexpressible."""
+    refuse_unread(node)
+    refuse_masks(node)
     if node.protocol == "wireguard":
         return _wireguard(node, name)
     write = _PROTOCOLS.get(node.protocol)
     if write is None:
         raise Inexpressible
     kind, found = write(node)
-    return {"type": kind, "tag": name, "server": node.server, "server_port": node.port} | only(found)
+    return {"type": kind, "tag": name, "server": node.server, "server_port": node.port} | only(
+        found
+    )
 
 
 def _vless(node: Node) -> tuple[str, Entry]:
     given = node.params
     if given.get("encryption"):
         raise Inexpressible
-    found = {"uuid": given["uuid"], "flow": given.get("flow"), "packet_encoding": packet_encoding(node)}
+    found = {
+        "uuid": given["uuid"],
+        "flow": given.get("flow"),
+        "packet_encoding": packet_encoding(node),
+    }
     return "vless", found | stream(node)
 
 
@@ -72,22 +89,36 @@ def _shadowsocks(node: Node) -> tuple[str, Entry]:
 
 
 def _plugin(node: Node) -> Entry:
+    if given := as_v2ray_plugin(node):
+        return _v2ray_plugin(given)
     plugin = plugin_of(node)
     if plugin is None:
         return {}
-    options = plugin.options
     if plugin.name == "obfs-local":
-        wanted = {name: options.get(name) for name in ("obfs", "obfs-host")}
+        refuse_settings(plugin.options, frozenset({"obfs", "obfs-host"}))
+        host = plugin.options.get("obfs-host") or PLUGIN_HOST
+        wanted = {"obfs": plugin.options["obfs"], "obfs-host": host}
         return {"plugin": "obfs-local", "plugin_opts": _options(only(wanted))}
     if plugin.name == "v2ray-plugin":
-        given = v2ray_plugin(options)
-        wanted = {"mode": "websocket", "host": given.host, "path": given.path, "mux": "" if given.mux else "0"}
-        return {"plugin": "v2ray-plugin", "plugin_opts": _options(only(wanted), tls=given.tls)}
+        return _v2ray_plugin(v2ray_plugin(plugin.options))
     raise Inexpressible
 
 
+def _v2ray_plugin(given: V2rayPlugin) -> Entry:
+    """Its TLS accepts only a valid certificate, and its path has no query."""
+    if given.insecure or given.upgrade or "?" in given.path or "#" in given.path:
+        raise Inexpressible
+    wanted = {
+        "mode": "websocket",
+        "host": given.host,
+        "path": given.path,
+        "mux": "" if given.mux else "0",
+    }
+    return {"plugin": "v2ray-plugin", "plugin_opts": _options(only(wanted), tls=given.tls)}
+
+
 def _options(options: Entry, *, tls: bool = False) -> str:
-    """As SIP003 writes them, with a backslash before what separates."""
+    """The options as SIP003 writes them, with separators escaped by a backslash."""
     found = [f"{name}={value.translate(_ESCAPES)}" for name, value in options.items()]
     return ";".join(["tls", *found] if tls else found)
 
@@ -98,11 +129,11 @@ def _hysteria(node: Node) -> tuple[str, Entry]:
         raise Inexpressible
     return "hysteria", {
         "auth_str": given.get("auth"),
-        # Both are a must.
-        "up_mbps": number(given.get("up"), 1, 100_000) or 10,
-        "down_mbps": number(given.get("down"), 1, 100_000) or 50,
+        # Both are required.
+        "up_mbps": speed(node, "up"),
+        "down_mbps": speed(node, "down"),
         "obfs": given.get("obfs_password"),
-        "tls": tls(node),
+        "tls": plain_tls(node),
     } | _hopping(node)
 
 
@@ -114,12 +145,14 @@ def _hysteria2(node: Node) -> tuple[str, Entry]:
     return "hysteria2", {
         "password": given.get("password"),
         "obfs": {"type": obfs, "password": given["obfs_password"]} if obfs else None,
-        "tls": tls(node),
+        "up_mbps": given.get("up") and speed(node, "up"),
+        "down_mbps": given.get("down") and speed(node, "down"),
+        "tls": plain_tls(node),
     } | _hopping(node)
 
 
 def _hopping(node: Node) -> Entry:
-    """Ports to hop between; a single one is a range as well."""
+    """The ports to hop between. A single port is written as a range."""
     ranges = [part.partition("-") for part in parts(node.params.get("ports"))]
     interval = number(node.params.get("hop_interval"), 5, 86_400)
     return {
@@ -133,12 +166,12 @@ def _tuic(node: Node) -> tuple[str, Entry]:
     if not _UUID.fullmatch(given["uuid"]):
         raise Inexpressible
     congestion, relay = given.get("congestion_control"), given.get("udp_relay_mode")
-    security = tls(node)
-    # Unlike the other cores sing-box offers nothing by itself, and most servers then hang up.
+    security = plain_tls(node)
+    # Unlike other cores sing-box offers no ALPN by default, and most servers then close the connection.
     security.setdefault("alpn", ["h3"])
     return "tuic", {
         "uuid": given["uuid"],
-        "password": given["password"],
+        "password": given.get("password"),
         "congestion_control": congestion if congestion in {"cubic", "new_reno", "bbr"} else None,
         "udp_relay_mode": relay if relay in {"native", "quic"} else None,
         "zero_rtt_handshake": "reduce_rtt" in given,
@@ -148,6 +181,8 @@ def _tuic(node: Node) -> tuple[str, Entry]:
 
 def _wireguard(node: Node, name: str) -> Entry:
     given = node.params
+    if given.keys() & set(AMNEZIA):
+        raise Inexpressible
     peer = {
         "address": node.server,
         "port": node.port,
@@ -160,7 +195,7 @@ def _wireguard(node: Node, name: str) -> Entry:
     own = {
         "address": parts(given.get("address", "172.16.0.2/32")),
         "private_key": given["private_key"],
-        "mtu": number(given.get("mtu"), 1280, 9000),
+        "mtu": mtu(node),
         "peers": [only(peer)],
     }
     return {"type": "wireguard", "tag": name} | only(own)
@@ -175,7 +210,7 @@ def _socks(node: Node) -> tuple[str, Entry]:
 
 def _http(node: Node) -> tuple[str, Entry]:
     found = {"username": node.params.get("username"), "password": node.params.get("password")}
-    return "http", found | {"tls": tls(node)}
+    return "http", found | {"tls": plain_tls(node)}
 
 
 def _anytls(node: Node) -> tuple[str, Entry]:
@@ -194,3 +229,4 @@ _PROTOCOLS: dict[str, Callable[[Node], tuple[str, Entry]]] = {
     "http": _http,
     "anytls": _anytls,
 }
+PROTOCOLS = frozenset(_PROTOCOLS) | {"wireguard"}

@@ -1,18 +1,21 @@
-"""Whole Xray configurations, one a server, each with its ``remarks``: what v2rayNG, v2rayN, Happ and Streisand import.
+"""Complete Xray configurations, one per server with ``remarks``, which v2rayNG, v2rayN, Happ and Streisand import.
 
-Sources: xtls.github.io/config; github.com/XTLS/Xray-core/discussions/4877. Each stands for itself,
-so that one which an older core refuses leaves the others alone.
+Sources: xtls.github.io/config; github.com/XTLS/Xray-core/discussions/4877. Each one is independent,
+so that the others still work if an older core refuses one.
 """
 
 from collections.abc import Sequence
 
-from subscriptions.formats.common import Entry, Inexpressible, written
+from subscriptions.formats.common import Entry, Inexpressible, refuse_unread, written
 from subscriptions.links import Node
 
 from .outbounds import PROTOCOLS
+from .streams import TRANSPORTS
+
+__all__ = ["PROTOCOLS", "TRANSPORTS", "entry", "outbound", "render"]
 
 _SNIFFING = {"enabled": True, "destOverride": ["http", "tls", "quic"]}
-# The ports at which v2rayNG and v2rayN expect a configuration to listen.
+# The ports that v2rayNG and v2rayN expect.
 _INBOUNDS = [
     {
         "tag": "socks",
@@ -22,7 +25,13 @@ _INBOUNDS = [
         "settings": {"auth": "noauth", "udp": True},
         "sniffing": _SNIFFING,
     },
-    {"tag": "http", "listen": "127.0.0.1", "port": 10809, "protocol": "http", "sniffing": _SNIFFING},
+    {
+        "tag": "http",
+        "listen": "127.0.0.1",
+        "port": 10809,
+        "protocol": "http",
+        "sniffing": _SNIFFING,
+    },
 ]
 _OTHERS = [{"tag": "direct", "protocol": "freedom"}, {"tag": "block", "protocol": "blackhole"}]
 _PRIVATE = [
@@ -42,14 +51,21 @@ def render(nodes: Sequence[Node]) -> bytes:
 
 def entry(node: Node, name: str) -> Entry:
     """A configuration that uses the node; raises Inexpressible."""
-    write = PROTOCOLS.get(node.protocol)
-    if write is None:
-        raise Inexpressible
+    proxy = outbound(node, "proxy")
     return {
         "remarks": name,
         "log": {"loglevel": "warning"},
         "dns": {"servers": ["1.1.1.1", "8.8.8.8"]},
         "inbounds": _INBOUNDS,
-        "outbounds": [{"tag": "proxy", **write(node)}, *_OTHERS],
+        "outbounds": [proxy, *_OTHERS],
         "routing": _ROUTING,
     }
+
+
+def outbound(node: Node, tag: str) -> Entry:
+    """The node alone; raises Inexpressible."""
+    write = PROTOCOLS.get(node.protocol)
+    if write is None:
+        raise Inexpressible
+    refuse_unread(node)
+    return {"tag": tag, **write(node)}

@@ -1,4 +1,4 @@
-"""A server as an outbound of Xray."""
+"""A server as an Xray outbound."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ from subscriptions.formats.common import (
     Inexpressible,
     cipher_and_password,
     endpoint,
+    mtu,
     number,
     only,
     parts,
@@ -14,9 +15,12 @@ from subscriptions.formats.common import (
     vmess_cipher,
 )
 from subscriptions.links import Node
+from subscriptions.links.wireguard import AMNEZIA
 
-from .streams import stream, tls
+from .streams import json_object, stream, tls
 
+# Parameters of which each means more than plain TCP.
+_STREAM = frozenset({"network", "security", "header_type", "fm"})
 _CIPHERS = frozenset({
     "none", "aes-128-gcm", "aes-256-gcm", "chacha20-ietf-poly1305", "xchacha20-ietf-poly1305",
     "2022-blake3-aes-128-gcm", "2022-blake3-aes-256-gcm", "2022-blake3-chacha20-poly1305",
@@ -33,10 +37,12 @@ def _vless(node: Node) -> Entry:
 
 
 def _vmess(node: Node) -> Entry:
-    """Without the old MD5 scheme (alterId), which Xray has given up."""
+    """Refuses the old MD5 scheme (alterId), which Xray has removed."""
     if number(node.params.get("alter_id"), 1, 65535):
         raise Inexpressible
-    return _to_user(node, {"id": node.params["uuid"], "alterId": 0, "security": vmess_cipher(node)}) | stream(node)
+    return _to_user(
+        node, {"id": node.params["uuid"], "alterId": 0, "security": vmess_cipher(node)}
+    ) | stream(node)
 
 
 def _to_user(node: Node, user: Entry) -> Entry:
@@ -52,11 +58,12 @@ def _shadowsocks(node: Node) -> Entry:
     if "plugin" in node.params:
         raise Inexpressible
     cipher, password = cipher_and_password(node, _CIPHERS)
-    return _to_server(node, {"method": cipher, "password": password, "uot": "uot" in node.params})
+    server = _to_server(node, {"method": cipher, "password": password, "uot": "uot" in node.params})
+    return server | (stream(node) if _STREAM & node.params.keys() else {})
 
 
 def _proxy(node: Node) -> Entry:
-    """SOCKS and HTTP."""
+    """A SOCKS or HTTP outbound."""
     user = only({"user": node.params.get("username"), "pass": node.params.get("password")})
     return _to_server(node, {"users": [user] if user else []}) | stream(node)
 
@@ -67,10 +74,10 @@ def _to_server(node: Node, more: Entry) -> Entry:
 
 
 def _hysteria2(node: Node) -> Entry:
-    """Xray of 2026 and later. It gets the first port of a range, which every server answers."""
+    """For Xray of 2026 and later. A core that does not hop uses the first port, which every server answers."""
     given = node.params
     obfs = given.get("obfs")
-    if obfs and not (obfs == "salamander" and given.get("obfs_password")):
+    if (obfs and obfs != "salamander") or given.get("security") == "reality":
         raise Inexpressible
     stream = {
         "network": "hysteria",
@@ -78,15 +85,34 @@ def _hysteria2(node: Node) -> Entry:
         "security": "tls",
         "tlsSettings": tls(node) | {"alpn": parts(given.get("alpn")) or ["h3"]},
     }
-    if obfs:
-        mask = {"type": "salamander", "settings": {"password": given["obfs_password"]}}
-        stream["finalmask"] = {"udp": [mask]}
+    if mask := _mask(node):
+        stream["finalmask"] = mask
     settings = {"version": 2, "address": node.server, "port": node.port}
     return {"protocol": "hysteria", "settings": settings, "streamSettings": stream}
 
 
+def _mask(node: Node) -> Entry:
+    """The obfuscation password, the ports to hop between and the speeds, added to the link's own mask."""
+    given = node.params
+    mask: Entry = json_object(given.get("fm"))
+    if "obfs" in given:
+        disguise = {"type": "salamander", "settings": {"password": given["obfs_password"]}}
+        mask["udp"] = [disguise, *mask.get("udp", [])]
+    hop = only({"ports": given.get("ports"), "interval": given.get("hop_interval")})
+    quic = {
+        "udpHop": hop,
+        "brutalUp": f"{given['up']} mbps" if "up" in given else "",
+        "brutalDown": f"{given['down']} mbps" if "down" in given else "",
+    }
+    if said := only(quic):
+        mask["quicParams"] = mask.get("quicParams", {}) | said
+    return mask
+
+
 def _wireguard(node: Node) -> Entry:
     given = node.params
+    if given.keys() & set(AMNEZIA):
+        raise Inexpressible
     peer = {
         "endpoint": endpoint(node),
         "publicKey": given["public_key"],
@@ -98,7 +124,7 @@ def _wireguard(node: Node) -> Entry:
         "secretKey": given["private_key"],
         "address": parts(given.get("address", "172.16.0.2/32")),
         "peers": [only(peer)],
-        "mtu": number(given.get("mtu"), 1280, 9000),
+        "mtu": mtu(node),
         "reserved": reserved_bytes(node),
     }
     return {"protocol": "wireguard", "settings": only(settings)}

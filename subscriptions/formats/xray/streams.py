@@ -1,22 +1,37 @@
-"""``streamSettings`` of Xray: transport, TLS and REALITY."""
+"""Xray's ``streamSettings``: transport, TLS and REALITY."""
 
 import json
 from collections.abc import Callable
 from typing import Any
 
-from subscriptions.formats.common import Entry, Inexpressible, fingerprint_of, number, only, parts, pinned, server_name
+from subscriptions.formats.common import (
+    Entry,
+    Inexpressible,
+    alpn_of,
+    fingerprint_of,
+    is_insecure,
+    number,
+    only,
+    parts,
+    path_of,
+    pins,
+    server_name,
+)
 from subscriptions.links import Node
 
 
 def stream(node: Node) -> Entry:
-    """``streamSettings``: transport, TLS or REALITY, and the newer masks."""
+    """``streamSettings`` with transport, TLS or REALITY, and masks."""
     given = node.params
     found = _transport(node)
     if given.get("security") == "reality":
         found |= {"security": "reality", "realitySettings": _reality(node)}
     elif "security" in given:
-        found |= {"security": "tls", "tlsSettings": tls(node) | only({"fingerprint": fingerprint_of(node)})}
-    if mask := _object(given.get("fm")):
+        found |= {
+            "security": "tls",
+            "tlsSettings": tls(node) | only({"fingerprint": fingerprint_of(node)}),
+        }
+    if mask := json_object(given.get("fm")):
         found["finalmask"] = mask
     return {"streamSettings": found}
 
@@ -36,15 +51,16 @@ def _reality(node: Node) -> Entry:
 
 
 def tls(node: Node) -> Entry:
-    """A pinned certificate makes ``allowInsecure`` needless, which newer cores refuse."""
+    """A pinned certificate replaces ``allowInsecure``, which newer cores refuse."""
     given = node.params
-    pin = pinned(node)
+    if "disable_sni" in given or ("pin_public_key" in given and not pins(node)):
+        raise Inexpressible
     return only(
         {
             "serverName": server_name(node),
-            "allowInsecure": "insecure" in given and not pin,
-            "alpn": parts(given.get("alpn")),
-            "pinnedPeerCertSha256": pin,
+            "allowInsecure": is_insecure(node),
+            "alpn": alpn_of(node),
+            "pinnedPeerCertSha256": ",".join(pins(node)),
             "verifyPeerCertByName": given.get("vcn"),
             "echConfigList": given.get("ech"),
         }
@@ -52,7 +68,7 @@ def tls(node: Node) -> Entry:
 
 
 def _transport(node: Node) -> Entry:
-    """Early data stays in the path: Xray reads it there."""
+    """Early data stays in the path, where Xray reads it."""
     network = node.params.get("network", "tcp")
     write = _TRANSPORTS.get(network)
     if write is None:
@@ -75,18 +91,27 @@ def _tcp(node: Node) -> Entry:
 
 
 def _with_path(node: Node) -> Entry:
-    """WebSocket and HTTPUpgrade."""
+    """WebSocket and HTTPUpgrade. Early data works only in its usual header."""
+    if "early_header" in node.params and path_of(node)[1]:
+        raise Inexpressible
     return {"path": node.params.get("path", "/"), "host": node.params.get("host")}
 
 
 def _grpc(node: Node) -> Entry:
     given = node.params
     multi = given.get("mode") == "multi"
-    return {"serviceName": given.get("service_name"), "authority": given.get("authority"), "multiMode": multi}
+    return {
+        "serviceName": given.get("service_name"),
+        "authority": given.get("authority"),
+        "multiMode": multi,
+    }
 
 
 def _xhttp(node: Node) -> Entry:
-    return _with_path(node) | {"mode": node.params.get("mode"), "extra": _object(node.params.get("extra_json"))}
+    return _with_path(node) | {
+        "mode": node.params.get("mode"),
+        "extra": json_object(node.params.get("extra_json")),
+    }
 
 
 def _kcp(node: Node) -> Entry:
@@ -100,7 +125,7 @@ def _kcp(node: Node) -> Entry:
     }
 
 
-def _object(text: str | None) -> dict[str, Any]:
+def json_object(text: str | None) -> dict[str, Any]:
     found = json.loads(text) if text else {}
     return found if isinstance(found, dict) else {}
 
@@ -113,3 +138,4 @@ _TRANSPORTS: dict[str, Callable[[Node], Entry]] = {
     "xhttp": _xhttp,
     "kcp": _kcp,
 }
+TRANSPORTS = frozenset(_TRANSPORTS)

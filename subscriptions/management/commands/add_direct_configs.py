@@ -1,30 +1,36 @@
+import codecs
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
-from subscriptions.direct_configs import add_many, numbered_lines
-from traffic.logs import masked
+from operations.audit import By
+from operations.masks import masked
+from subscriptions.direct_configs import add_many
+from subscriptions.sources.source_lists import decoded_text, numbered_lines
 
-# A list of ten thousand long links has 40 MB.
+# Ten thousand long links take 40 MB.
 _MAX_BYTES = 64 * 2**20
 
 
 class Command(BaseCommand):
-    help = "Adds a list of share links, one a line, behind those that are there. Bad lines are named; the good ones are kept."
+    help = (
+        "Adds a list of share links, one per line, or such a list in base64, after the existing links. "
+        "Bad lines are reported; good ones are kept."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", help="text file in UTF-8; - = standard input")
+        parser.add_argument("file", help="text file; - = standard input")
 
     def handle(self, *_: Any, file: str, **options: Any) -> None:
         lines = numbered_lines(_read(file))
-        added = add_many(lines.values())
-        numbers = list(lines)
+        added = add_many((link for _, link in lines), By("add_direct_configs", timezone.now()))
         for index, error in added.errors.items():
-            number = numbers[index]
-            self.stderr.write(f"line {number}: {masked(lines[number].strip())} {error}")
+            number, link = lines[index]
+            self.stderr.write(f"line {number}: {masked(link)} {error}")
         summary = f"Direct configurations: {len(added.configs)} added, {len(added.errors)} refused."
         if not added.configs:
             raise CommandError(summary)
@@ -38,10 +44,9 @@ def _read(file: str) -> str:
         raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
     if len(content) > _MAX_BYTES:
         raise CommandError(f"{file} is larger than {_MAX_BYTES // 2**20} MiB.")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CommandError(f"{file} is not UTF-8 text (byte {error.start}).") from None
+    if b"\0" in content and not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise CommandError(f"{file} is not text (byte {content.index(0)}).")
+    return decoded_text(content)
 
 
 def _read_file(path: Path) -> bytes:

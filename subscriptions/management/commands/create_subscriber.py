@@ -6,25 +6,30 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from subscriptions.public_urls import local_origin, public_origin, subscription_url
-from traffic.conf import conf
+from operations import audit
+from operations.audit import Action, By
+from operations.databases.transactions import write_transaction
+from operations.units import parse_size
+from subscriptions.conf import conf
+from subscriptions.serving.public_urls import local_origin, public_origin, subscription_url
 from traffic.models import MAX_COUNTER, Subscriber
 from traffic.periods import parse_expiry
-from traffic.units import parse_size
 
 
 class Command(BaseCommand):
-    help = "Makes a subscriber and prints the subscription URL, alone on the last line."
+    help = "Creates a subscriber and prints the subscription URL on the last line."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", help="who it is, for the admin's lists")
+        parser.add_argument("name", help="the name that the admin shows")
         parser.add_argument("--token", help="default: a random one")
-        parser.add_argument("--limit", metavar="SIZE", help="data limit: 50GB, 1.5TB; default: none")
+        parser.add_argument(
+            "--limit", metavar="SIZE", help="data limit: 50GB, 1.5TB; default: none"
+        )
         parser.add_argument(
             "--reset",
             choices=Subscriber.Reset.values,
             default=Subscriber.Reset.NEVER,
-            help="when what counts towards the limit starts again from nothing, in XPERT_TIME_ZONE; default: never",
+            help="when the usage that counts towards the limit starts again from zero, in XPERT_TIME_ZONE; default: never",
         )
         parser.add_argument(
             "--reset-day",
@@ -33,61 +38,102 @@ class Command(BaseCommand):
             help="day of the month for --reset monthly, 1 to 31; a shorter month takes its last day; default: 1",
         )
         parser.add_argument(
+            "--reset-days",
+            type=int,
+            metavar="N",
+            help="days of a period for --reset interval, counted from now; default: 30",
+        )
+        parser.add_argument(
             "--expires",
             metavar="DATE",
             help="last day (2027-01-31, in XPERT_TIME_ZONE) or ISO 8601 moment; default: never",
         )
 
-    def handle(
-        self, *_: Any, name: str, token: str | None, limit: str | None, expires: str | None, **options: Any
-    ) -> None:
-        """Of ``options``: ``reset`` and ``reset_day``."""
-        if not name.strip() or not name.isprintable():
-            raise CommandError("NAME takes visible characters.")
-        subscriber = Subscriber(name=name.strip(), data_limit=_limit(limit), expires_at=_expiry(expires))
-        subscriber.limit_reset, subscriber.reset_day = options["reset"], _day(options["reset"], options["reset_day"])
-        if token is not None:
-            subscriber.token = token
+    def handle(self, *_: Any, **options: Any) -> None:
+        values, faults = _values(options)
+        subscriber = Subscriber(**values)
         try:
-            subscriber.full_clean()
+            subscriber.full_clean(exclude=faults.keys())
         except ValidationError as error:
-            raise CommandError(_sentence(error)) from None
-        subscriber.save()
-        self.stdout.write(f"Subscriber {subscriber.name!r} was created; this is the subscription URL:")
+            faults |= {
+                field: f"{field}: {' '.join(messages)}"
+                for field, messages in error.message_dict.items()
+            }
+        if faults:
+            raise CommandError(" ".join(faults.values()))
+        with write_transaction():
+            subscriber.save()
+            audit.note(Action.ADDED, subscriber, By("create_subscriber", timezone.now()))
+        self.stdout.write(
+            f"Subscriber {subscriber.name!r} was created; this is the subscription URL:"
+        )
         self.stdout.write(subscription_url(subscriber.token, public_origin(local_origin())))
 
 
-def _limit(text: str | None) -> int | None:
-    if text is None:
+def _values(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the arguments hold, and what is wrong with those that cannot be read, by field."""
+    found: dict[str, Any] = {"limit_reset": options["reset"]}
+    faults: dict[str, str] = {}
+    if options["token"] is not None:
+        found["token"] = options["token"]
+    for field, read in _READERS.items():
+        try:
+            found[field] = read(options)
+        except ValueError as error:
+            faults[field] = str(error)
+    return found, faults
+
+
+def _name(options: dict[str, Any]) -> str:
+    name: str = options["name"]
+    if not name.strip() or not name.isprintable():
+        raise ValueError("NAME must contain visible characters.")
+    return name.strip()
+
+
+def _limit(options: dict[str, Any]) -> int | None:
+    if options["limit"] is None:
         return None
     try:
-        size = parse_size(text)
+        size = parse_size(options["limit"])
     except ValueError as error:
-        raise CommandError(f"--limit: {error}") from None
+        raise ValueError(f"--limit: {error}") from None
     if not 1 <= size <= MAX_COUNTER:
-        raise CommandError("--limit takes 1 byte to 1024 PB; leave it out for no limit.")
+        raise ValueError("--limit takes 1 byte to 1024 PB; leave it out for no limit.")
     return size
 
 
-def _day(reset: str, day: int | None) -> int:
-    if day is not None and reset != Subscriber.Reset.MONTHLY:
-        raise CommandError("--reset-day goes with --reset monthly.")
+def _day(options: dict[str, Any]) -> int:
+    day: int | None = options["reset_day"]
+    if day is not None and options["reset"] != Subscriber.Reset.MONTHLY:
+        raise ValueError("--reset-day goes with --reset monthly.")
     return 1 if day is None else day
 
 
-def _expiry(text: str | None) -> datetime | None:
+def _days(options: dict[str, Any]) -> int:
+    days: int | None = options["reset_days"]
+    if days is not None and options["reset"] != Subscriber.Reset.INTERVAL:
+        raise ValueError("--reset-days goes with --reset interval.")
+    return 30 if days is None else days
+
+
+def _expiry(options: dict[str, Any]) -> datetime | None:
+    text: str | None = options["expires"]
     if text is None:
         return None
     try:
         moment = parse_expiry(text, conf.time_zone)
     except ValueError:
-        raise CommandError(f"--expires takes a date like 2027-01-31, not {text!r}.") from None
+        raise ValueError(f"--expires takes a date like 2027-01-31, not {text!r}.") from None
     if moment <= timezone.now():
-        raise CommandError(f"--expires {text} has passed.")
+        raise ValueError(f"--expires {text} has passed.")
     return moment
 
 
-def _sentence(error: ValidationError) -> str:
-    """The first thing wrong, with the name of its argument."""
-    field, messages = next(iter(error.message_dict.items()))
-    return f"{field}: {messages[0]}"
+_READERS = {
+    "name": _name,
+    "data_limit": _limit,
+    "reset_day": _day,
+    "reset_days": _days,
+    "expires_at": _expiry,
+}

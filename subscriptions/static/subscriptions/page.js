@@ -1,4 +1,4 @@
-// The page is whole without this: it only brings the buttons that need a script.
+// The page is whole without this: it only brings the buttons that need a script, and the reader's time zone.
 "use strict";
 for (const button of document.querySelectorAll("button[data-copy]")) {
     const field = document.getElementById(button.dataset.copy);
@@ -10,4 +10,12 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     });
     field.addEventListener("focus", () => field.select());
     button.hidden = false;
+}
+
+// Times are shown in the reader's zone: the cookie tells the panel, once.
+const zone = encodeURIComponent(Intl.DateTimeFormat().resolvedOptions().timeZone ?? "");
+const isTold = () => document.cookie.split("; ").includes(`xpert_zone=${zone}`);
+if (zone && zone !== encodeURIComponent(document.documentElement.dataset.zone) && !isTold()) {
+    document.cookie = `xpert_zone=${zone}; path=/; max-age=31536000; samesite=lax`;
+    if (isTold()) location.reload();
 }

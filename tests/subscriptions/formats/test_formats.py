@@ -36,7 +36,7 @@ def test_base64_is_standard_padded_and_one_line() -> None:
         ("xray", "xray"),
     ],
 )
-def test_what_is_asked_for_is_chosen(asked: str, name: str) -> None:
+def test_the_requested_format_is_chosen(asked: str, name: str) -> None:
     assert chosen(asked, "base64") == name
 
 
@@ -65,10 +65,10 @@ def test_every_format_has_its_media_type(name: str, kind: str) -> None:
     assert content_type(name) == kind
 
 
-def test_what_a_format_cannot_express_is_counted() -> None:
-    assert left_out([links.parse(A), links.parse(f"vless://{ID}@a.example:1?security=tls&type=xhttp#X")]) == {
-        "sing-box": 1
-    }
+def test_servers_that_a_format_cannot_express_are_counted() -> None:
+    assert left_out(
+        [links.parse(A), links.parse(f"vless://{ID}@a.example:1?security=tls&type=xhttp#X")]
+    ) == {"sing-box": 1}
 
 
 def test_nothing_is_counted_for_servers_that_all_formats_know() -> None:

@@ -7,8 +7,7 @@ import pytest
 
 from subscriptions import links
 from subscriptions.formats import render
-
-from .cores import sample_nodes
+from tests.subscriptions.formats.cores import sample_nodes
 
 ID = "11111111-2222-4333-8444-555555555555"
 PBK = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA"
@@ -85,7 +84,10 @@ def test_xhttp_keeps_its_extra() -> None:
     found = proxy(
         f"vless://{ID}@a.example:1?security=tls&type=xhttp&path=%2Fx&extra=%7B%22xPaddingBytes%22%3A%22100%22%7D"
     )
-    assert found["streamSettings"]["xhttpSettings"] == {"path": "/x", "extra": {"xPaddingBytes": "100"}}
+    assert found["streamSettings"]["xhttpSettings"] == {
+        "path": "/x",
+        "extra": {"xPaddingBytes": "100"},
+    }
 
 
 def test_early_data_stays_in_the_path() -> None:
@@ -94,17 +96,25 @@ def test_early_data_stays_in_the_path() -> None:
 
 
 def test_a_pinned_certificate_makes_insecure_needless() -> None:
-    tls = proxy(f"vless://{ID}@a.example:1?security=tls&allowInsecure=1&pcs={'ab' * 32}")["streamSettings"][
+    tls = proxy(f"vless://{ID}@a.example:1?security=tls&allowInsecure=1&pcs={'ab' * 32}")[
+        "streamSettings"
+    ]["tlsSettings"]
+    assert tls == {"pinnedPeerCertSha256": "ab" * 32}
+    tls = proxy(f"vless://{ID}@a.example:1?security=tls&allowInsecure=1")["streamSettings"][
         "tlsSettings"
     ]
-    assert tls == {"pinnedPeerCertSha256": "ab" * 32}
-    tls = proxy(f"vless://{ID}@a.example:1?security=tls&allowInsecure=1")["streamSettings"]["tlsSettings"]
     assert tls == {"allowInsecure": True}
 
 
 def test_shadowsocks_may_carry_udp_inside_tcp() -> None:
     server = proxy("ss://aes-128-gcm:pw@a.example:1?uot=1")["settings"]["servers"][0]
-    assert server == {"address": "a.example", "port": 1, "method": "aes-128-gcm", "password": "pw", "uot": True}
+    assert server == {
+        "address": "a.example",
+        "port": 1,
+        "method": "aes-128-gcm",
+        "password": "pw",
+        "uot": True,
+    }
 
 
 def test_mkcp_has_its_header_and_seed() -> None:
@@ -135,14 +145,23 @@ def test_wireguard() -> None:
     assert found["settings"] == {
         "secretKey": KEY,
         "address": ["10.0.0.2/32"],
-        "peers": [{"endpoint": "[2001:db8::1]:51820", "publicKey": KEY, "allowedIPs": ["0.0.0.0/0", "::/0"]}],
+        "peers": [
+            {
+                "endpoint": "[2001:db8::1]:51820",
+                "publicKey": KEY,
+                "allowedIPs": ["0.0.0.0/0", "::/0"],
+            }
+        ],
     }
 
 
 @pytest.mark.parametrize(
-    ("link", "users"), [("socks5://a.example:1", None), ("http://u:p@a.example:1", [{"user": "u", "pass": "p"}])]
+    ("link", "users"),
+    [("socks5://a.example:1", None), ("http://u:p@a.example:1", [{"user": "u", "pass": "p"}])],
 )
-def test_socks_and_http_with_and_without_a_user(link: str, users: list[dict[str, str]] | None) -> None:
+def test_socks_and_http_with_and_without_a_user(
+    link: str, users: list[dict[str, str]] | None
+) -> None:
     assert proxy(link)["settings"]["servers"][0].get("users") == users
 
 
@@ -158,5 +177,41 @@ def test_socks_and_http_with_and_without_a_user(link: str, users: list[dict[str,
         "anytls://pw@a.example:1",
     ],
 )
-def test_what_it_has_no_words_for_is_left_out(link: str) -> None:
+def test_servers_that_it_cannot_express_are_left_out(link: str) -> None:
+    assert configs(link) == []
+
+
+def test_the_pins_of_a_link_are_all_there() -> None:
+    pins = f"{'ab' * 32},{'cd' * 32}"
+    found = proxy(f"vless://{ID}@a.example:1?security=tls&pcs={pins}")
+    assert found["streamSettings"]["tlsSettings"] == {"pinnedPeerCertSha256": pins}
+
+
+def test_a_name_to_look_for_makes_insecure_needless() -> None:
+    found = proxy(f"vless://{ID}@a.example:1?security=tls&insecure=1&vcn=v.example")
+    assert found["streamSettings"]["tlsSettings"] == {"verifyPeerCertByName": "v.example"}
+
+
+def test_the_masks_of_hysteria2_are_put_together() -> None:
+    mask = '{"udp":[{"type":"noise"}],"quicParams":{"congestion":"bbr","udpHop":{"ports":"1-2"}}}'
+    found = proxy(f"hysteria2://pw@a.example:1?obfs=salamander&obfs-password=o&up=5&fm={mask}")
+    assert found["streamSettings"]["finalmask"] == {
+        "udp": [{"type": "salamander", "settings": {"password": "o"}}, {"type": "noise"}],
+        "quicParams": {"congestion": "bbr", "udpHop": {"ports": "1-2"}, "brutalUp": "5 mbps"},
+    }
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        f"vless://{ID}@a.example:1?type=ws&path=%2F%3Fed%3D8&eh=X",
+        f"vless://{ID}@a.example:1?security=tls&disable_sni=1",
+        f"vless://{ID}@a.example:1?security=tls&pcs=short",
+        f"hysteria2://pw@a.example:1?security=reality&pbk={PBK}",
+        "hysteria2://pw@a.example:1?pinSHA256=oaGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaE%3D",
+        f"wireguard://{KEY}@a.example:1?publickey={KEY}&s1=4",
+        "ss://aes-128-gcm:pw@a.example:1?plugin=v2ray-plugin",
+    ],
+)
+def test_servers_that_it_would_dial_in_another_way_are_left_out(link: str) -> None:
     assert configs(link) == []

@@ -1,0 +1,91 @@
+"""Sentences for the error codes of sources. Neither code nor sentence holds any part of the source's answer."""
+
+import re
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from subscriptions.links import LinkError
+
+_STATUS = re.compile(r"http_(\d{3})", re.ASCII)
+_SENTENCES: dict[str, str | Promise] = {
+    # URL, when saved or after a redirect.
+    "bad_url": gettext_lazy("This is not a URL, or it is longer than 2048 characters."),
+    "bad_scheme": gettext_lazy("The URL must begin with https://."),
+    "http": gettext_lazy("Plain http is not allowed (XPERT_SOURCES_ALLOW=http)."),
+    "credentials": gettext_lazy(
+        "A user and password in the URL are not allowed (XPERT_SOURCES_ALLOW=credentials)."
+    ),
+    "ip_literal": gettext_lazy(
+        "An IP address instead of a name is not allowed (XPERT_SOURCES_ALLOW=addresses)."
+    ),
+    "bad_host": gettext_lazy("The URL's host is neither a name nor an IP address."),
+    "bad_port": gettext_lazy(
+        "Only the ports 80, 443, 8080 and 8443 are allowed (XPERT_SOURCES_ALLOW=ports)."
+    ),
+    "private_address": gettext_lazy(
+        "The host is at a private address, which is not allowed for this source."
+    ),
+    "downgrade": gettext_lazy("The server redirects from https to http."),
+    "too_many_redirects": gettext_lazy("The server redirects more than 3 times."),
+    # Connection.
+    "dns": gettext_lazy("The host name was not found."),
+    "connection": gettext_lazy("The server does not answer, or closes the connection too early."),
+    "connect_timeout": gettext_lazy("The server does not answer."),
+    "stalled": gettext_lazy("The server stopped sending."),
+    "timeout": gettext_lazy("The server is too slow."),
+    "tls": gettext_lazy("The server's certificate is not valid."),
+    "bad_response": gettext_lazy("The answer is not proper HTTP."),
+    "bad_encoding": gettext_lazy("The answer uses an unknown compression."),
+    "too_large": gettext_lazy("The list is too large (XPERT_SOURCES_MAX_MB)."),
+    # Content.
+    "empty": gettext_lazy("The list is empty."),
+    "html": gettext_lazy("The answer is a web page, not a list; the URL may have expired."),
+    "json": gettext_lazy(
+        "The answer is JSON, not links; another XPERT_SOURCES_USER_AGENT may help."
+    ),
+    "clash-yaml": gettext_lazy(
+        "The answer is Clash YAML, not links; another XPERT_SOURCES_USER_AGENT may help."
+    ),
+    "too_many_lines": gettext_lazy("The list has more than 5000 lines."),
+    "no_nodes": gettext_lazy("The list holds no usable server."),
+    "unknown": gettext_lazy("The answer is not a list of links."),
+    "internal": gettext_lazy("The panel itself failed; its log says why."),
+}
+_STATUSES: dict[int, str | Promise] = {
+    401: gettext_lazy("The provider refuses the URL (401); it may have expired."),
+    403: gettext_lazy("The provider refuses the URL (403); it may have expired."),
+    404: gettext_lazy("Nothing was found at this URL (404); it may have expired."),
+    429: gettext_lazy("The provider asks to come back later (429)."),
+}
+
+
+# Why a line of a list is left out, besides errors in the link itself.
+_LEFT_OUT: dict[str, str | Promise] = {
+    "pseudo": gettext_lazy("A note from the provider, not a server."),
+    "private_host": gettext_lazy("The server is at a private address."),
+    "duplicate": gettext_lazy("The server is already in the list."),
+    "over_limit": gettext_lazy("The list has more than 2000 servers."),
+}
+
+
+def left_out(code: str) -> str:
+    """The reason why lines of a list were left out."""
+    if code in _LEFT_OUT:
+        return str(_LEFT_OUT[code])
+    try:
+        return _(str(LinkError(code)))
+    except KeyError:  # a code of another version
+        return code
+
+
+def sentence(code: str) -> str:
+    if code in _SENTENCES:
+        return str(_SENTENCES[code])
+    found = _STATUS.fullmatch(code)
+    status = int(found[1]) if found else 0
+    return str(
+        _STATUSES.get(status)
+        or _("The server answers with status {status}.").format(status=status or code)
+    )
