@@ -1,70 +1,11 @@
-"""Typed settings with their defaults. Each is read when needed, so that tests can override it.
+"""Typed settings of ``traffic``. Each is read on use, so that tests can override it."""
 
-A property raises ImproperlyConfigured with a sentence when the value is of the wrong
-form; ``checks`` turns each such sentence into a system check.
-"""
-
-import re
-from pathlib import Path
-from typing import NamedTuple, cast
-from zoneinfo import ZoneInfo, available_timezones
-
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-
-# A placeholder of the guide's .env, which is nobody's public address.
-PLACEHOLDER_DOMAIN = "your-domain.com"
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
-
-# What the admin is written in.
-PANEL_LANGUAGES = {"en": "English", "ru": "Русский"}
-
-_PERIODS = {"sec": 1, "second": 1, "min": 60, "minute": 60, "hour": 3600, "day": 86_400}
-_RATE = re.compile(r"([1-9]\d{0,8})/(sec|second|min|minute|hour|day)", re.ASCII)
-_HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|\.?[\w.-]+", re.IGNORECASE | re.ASCII)
-_DOMAIN = re.compile(r"(?:https?://)?(?:\[[0-9a-f:.]+\]|[\w.-]+)(?::\d{1,5})?/?", re.IGNORECASE | re.ASCII)
-
-_ORIGIN = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[\w.-]+)(?::\d{1,5})?(?:/[\w./~-]*)?", re.IGNORECASE | re.ASCII)
+from operations import conf as operations_conf
+from operations.conf import MAX_DAYS, Rate, flag, number, rate
 
 
-class Rate(NamedTuple):
-    requests: int
-    seconds: int
-
-
-def flag(name: str, *, default: bool) -> bool:
-    value = getattr(settings, name, default)
-    if not isinstance(value, bool):
-        raise ImproperlyConfigured(f"{name} takes True or False, not {value!r}.")
-    return value
-
-
-def number(name: str, *, default: int, least: int, most: int) -> int:
-    value = getattr(settings, name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ImproperlyConfigured(f"{name} takes a whole number from {least} to {most}, not {value!r}.")
-    return value
-
-
-def choice(name: str, *, default: str, choices: tuple[str, ...]) -> str:
-    value = getattr(settings, name, default)
-    if value not in choices:
-        raise ImproperlyConfigured(f"{name} takes one of {', '.join(choices)}, not {value!r}.")
-    return cast(str, value)
-
-
-def rate(name: str, *, default: str) -> Rate | None:
-    value = getattr(settings, name, default)
-    if not value:
-        return None
-    found = _RATE.fullmatch(value) if isinstance(value, str) else None
-    if not found:
-        raise ImproperlyConfigured(f"{name} takes a rate like 120/min (sec, min, hour, day) or nothing, not {value!r}.")
-    return Rate(int(found[1]), _PERIODS[found[2]])
-
-
-class Settings:
-    """The settings of ``traffic``, one typed property each."""
+class Settings(operations_conf.Settings):
+    """The settings of ``traffic`` and ``operations``."""
 
     @property
     def tracking_enabled(self) -> bool:
@@ -73,30 +14,7 @@ class Settings:
     @property
     def retention_days(self) -> int:
         """Days that usage records are kept; 0 = for ever."""
-        return number("XPERT_TRAFFIC_RETENTION_DAYS", default=0, least=0, most=3650)
-
-    @property
-    def domain(self) -> str:
-        """Public origin such as ``https://your-domain.com``, without a trailing slash; empty when none is set."""
-        value = getattr(settings, "XPERT_DOMAIN", "")
-        if not value:
-            return ""
-        if not isinstance(value, str) or not _DOMAIN.fullmatch(value):
-            raise ImproperlyConfigured(
-                f"XPERT_DOMAIN takes a domain like your-domain.com or https://your-domain.com, not {value!r}."
-            )
-        origin = value if "://" in value else f"https://{value}"
-        return origin.rstrip("/")
-
-    @property
-    def has_public_domain(self) -> bool:
-        host = self.domain.partition("://")[2].lower()
-        name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-        return bool(host) and name not in LOOPBACK_NAMES and name != PLACEHOLDER_DOMAIN
-
-    @property
-    def open_access(self) -> bool:
-        return flag("XPERT_OPEN_ACCESS", default=False)
+        return number("XPERT_TRAFFIC_RETENTION_DAYS", default=0, least=0, most=MAX_DAYS)
 
     @property
     def reports_need_key(self) -> bool:
@@ -107,71 +25,24 @@ class Settings:
         return rate("XPERT_RATE_REPORTS", default="120/min")
 
     @property
-    def rate_subscriptions(self) -> Rate | None:
-        return rate("XPERT_RATE_SUBSCRIPTIONS", default="60/min")
+    def max_bytes_per_hour(self) -> int:
+        """What one subscriber may plausibly use in an hour; 0 = any."""
+        return 2**30 * number("XPERT_MAX_GB_PER_HOUR", default=5000, least=0, most=10**9)
 
     @property
-    def rate_address(self) -> Rate | None:
-        return rate("XPERT_RATE_ADDRESS", default="1200/min")
+    def new_servers(self) -> Rate | None:
+        """How many servers that the panel does not know a subscriber without a key may name."""
+        return rate("XPERT_NEW_SERVERS", default="50/day")
 
     @property
-    def trusted_proxies(self) -> int:
-        return number("XPERT_TRUSTED_PROXIES", default=0, least=0, most=10)
+    def switch_off_after_days(self) -> int:
+        """Days after which subscribers who are expired or used up are switched off; 0 = never."""
+        return number("XPERT_SWITCH_OFF_AFTER_DAYS", default=0, least=0, most=MAX_DAYS)
 
     @property
-    def https(self) -> bool:
-        return flag("XPERT_HTTPS", default=False)
-
-    @property
-    def log_level(self) -> str:
-        return choice("XPERT_LOG_LEVEL", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
-
-    @property
-    def log_format(self) -> str:
-        return choice("XPERT_LOG_FORMAT", default="text", choices=("text", "json"))
-
-    @property
-    def allowed_hosts(self) -> list[str]:
-        """Host names, bare: Django compares them with the Host header, without scheme and port."""
-        names = list(getattr(settings, "XPERT_ALLOWED_HOSTS", []))
-        for name in names:
-            if not _HOST.fullmatch(name):
-                raise ImproperlyConfigured(f"XPERT_ALLOWED_HOSTS takes names like panel.example.com, not {name!r}.")
-        return names
-
-    @property
-    def backup_folder(self) -> Path:
-        """Where ``backup_traffic`` puts its files."""
-        value = getattr(settings, "XPERT_BACKUP_FOLDER", "data/backups")
-        if not isinstance(value, str) or not value or Path(value).is_file():
-            raise ImproperlyConfigured(f"XPERT_BACKUP_FOLDER takes a folder like data/backups, not {value!r}.")
-        return Path(value)
-
-    @property
-    def telegram_url(self) -> str:
-        """Where Telegram's Bot API answers, without a trailing slash."""
-        value = getattr(settings, "XPERT_TELEGRAM_URL", "https://api.telegram.org")
-        if not isinstance(value, str) or not _ORIGIN.fullmatch(value):
-            raise ImproperlyConfigured(f"XPERT_TELEGRAM_URL takes a URL like https://api.telegram.org, not {value!r}.")
-        return value.rstrip("/")
-
-    @property
-    def time_zone(self) -> ZoneInfo:
-        """Zone in which the days, weeks and months of data limits begin."""
-        name = getattr(settings, "XPERT_TIME_ZONE", "UTC")
-        if name not in available_time_zones():
-            raise ImproperlyConfigured(f"XPERT_TIME_ZONE takes a zone like Europe/Moscow, not {name!r}.")
-        return ZoneInfo(name)
-
-
-_zones: frozenset[str] = frozenset()
-
-
-def available_time_zones() -> frozenset[str]:
-    """Names of all zones; reading them walks a folder of files, so it is done once."""
-    global _zones
-    _zones = _zones or frozenset(available_timezones())
-    return _zones
+    def delete_after_days(self) -> int:
+        """Days after which subscribers who are expired or used up are deleted by hiding; 0 = never."""
+        return number("XPERT_DELETE_AFTER_DAYS", default=0, least=0, most=MAX_DAYS)
 
 
 conf = Settings()

@@ -23,6 +23,8 @@ else:
 
 class _EpochField(_IntegerField[Set, Get]):
     unit: ClassVar[int]
+    # Those of integers cannot compare moments.
+    validators: ClassVar[list[Any]] = []
 
     @classmethod
     def to_number(cls, moment: datetime) -> int:
@@ -39,13 +41,24 @@ class _EpochField(_IntegerField[Set, Get]):
         return self.to_moment(value) if isinstance(value, int) else value
 
     def get_prep_value(self, value: Any) -> Any:
-        return self.to_number(value) if isinstance(value, datetime) else super().get_prep_value(value)
+        return (
+            self.to_number(value) if isinstance(value, datetime) else super().get_prep_value(value)
+        )
 
 
 class HourField(_EpochField[Set, Get]):
     """A UTC hour, stored as hours since 1970; in Python a datetime at its start."""
 
     unit = 3600
+
+    def get_internal_type(self) -> str:
+        return "IntegerField"
+
+
+class DayField(_EpochField[Set, Get]):
+    """A UTC day, stored as days since 1970; in Python a datetime at its start."""
+
+    unit = 86_400
 
     def get_internal_type(self) -> str:
         return "IntegerField"

@@ -1,4 +1,4 @@
-"""Windows, buckets and billing periods. Pure arithmetic on UTC moments; ``now`` is always given."""
+"""Windows, buckets and billing periods. Pure arithmetic on UTC times; ``now`` is always a parameter."""
 
 from calendar import monthrange
 from collections.abc import Iterator
@@ -10,12 +10,19 @@ import msgspec
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Days that ended longer ago than this are kept as whole UTC days.
+# Days that ended longer ago than this are stored as whole UTC days.
 HOURLY_DAYS = 32
+# Unix seconds of the years 2000 to 2100: the plausible range for the end of a subscription.
+_PLAUSIBLE = range(946_684_800, 4_133_980_800)
 
 
 def floor_hour(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def ceil_hour(moment: datetime) -> datetime:
+    floor = floor_hour(moment)
+    return floor if floor == moment else floor + HOUR
 
 
 def floor_day(moment: datetime) -> datetime:
@@ -28,14 +35,14 @@ def ceil_day(moment: datetime) -> datetime:
 
 
 def fold_edge(now: datetime) -> datetime:
-    """Midnight (UTC) before which every hour belongs to a folded day: those days ended 32 days ago or earlier."""
+    """The UTC midnight before which all days are folded: they ended at least 32 days ago."""
     return floor_day(now - HOURLY_DAYS * DAY)
 
 
 class Window(msgspec.Struct, frozen=True):
     """The last ``days`` × 24 hours, from the start of the hour in which that moment falls.
 
-    It has no upper edge: what a clock that once ran ahead has stored is shown rather than hidden.
+    It has no upper bound, so that records stored by a fast clock are shown.
     """
 
     days: int
@@ -51,7 +58,7 @@ def window(days: int, now: datetime) -> Window:
 
 
 class Bucket(msgspec.Struct, frozen=True):
-    """``start`` labels the bucket, in its zone; ``edge`` is the UTC hour with which it begins."""
+    """``start``: the label, in the bucket's zone; ``edge``: the UTC hour with which it begins."""
 
     start: datetime
     edge: datetime
@@ -72,17 +79,17 @@ def day_buckets(span: Window, zone: ZoneInfo) -> Iterator[Bucket]:
 
 
 def period_start(reset: str, now: datetime, zone: ZoneInfo, day: int = 1) -> datetime:
-    """When the current period of a data limit began: ``daily``, ``weekly`` (Monday), ``monthly``; ``never``: 1970.
+    """When the current period of a data limit began: ``daily``, ``weekly`` (Monday), ``monthly``, ``yearly``; others: 1970.
 
-    ``day``: of the month, 1 to 31, on which a month begins; in a shorter month its last day. The answer
-    is in UTC: in a zone whose clock changes at midnight, that midnight would equal no other moment.
+    ``day``: day of the month, 1 to 31, on which a month begins; a shorter month uses its last day. The result
+    is in UTC, because in a zone whose clock changes at midnight a local midnight equals no other time.
     """
     first = _first_day(reset, now.astimezone(zone).date(), day)
     return _midnight(first, zone).astimezone(UTC) if first else EPOCH
 
 
 def period_end(reset: str, now: datetime, zone: ZoneInfo, day: int = 1) -> datetime | None:
-    """When the current period ends and the next begins, in UTC; None when it never does."""
+    """When the current period ends and the next begins, in UTC; None if it never ends."""
     first = _first_day(reset, now.astimezone(zone).date(), day)
     if first is None:
         return None
@@ -91,13 +98,21 @@ def period_end(reset: str, now: datetime, zone: ZoneInfo, day: int = 1) -> datet
             after = first + DAY
         case "weekly":
             after = first + 7 * DAY
+        case "yearly":
+            after = first.replace(year=first.year + 1)
         case _:
             after = _day_of_month(first.replace(day=1) + 31 * DAY, day)
     return _midnight(after, zone).astimezone(UTC)
 
 
+def interval_start(start: int, days: int, now: int) -> int:
+    """When the current interval of ``days`` × 24 hours began, counted from ``start``; all but ``days`` in Unix seconds."""
+    step = days * 86_400
+    return start + max(now - start, 0) // step * step
+
+
 def _first_day(reset: str, today: date, day: int) -> date | None:
-    """Of the period in which ``today`` lies."""
+    """The first day of the period that holds ``today``."""
     match reset:
         case "daily":
             return today
@@ -106,6 +121,8 @@ def _first_day(reset: str, today: date, day: int) -> date | None:
         case "monthly":
             begins = _day_of_month(today, day)
             return begins if begins <= today else _day_of_month(today.replace(day=1) - DAY, day)
+        case "yearly":
+            return today.replace(month=1, day=1)
         case _:
             return None
 
@@ -115,7 +132,7 @@ def _day_of_month(month: date, day: int) -> date:
 
 
 def midnight(now: datetime, zone: ZoneInfo, days_ago: int = 0) -> datetime:
-    """When today, or a day before, began in ``zone``."""
+    """The start of today, or of an earlier day, in ``zone``."""
     return _midnight(now.astimezone(zone).date() - days_ago * DAY, zone)
 
 
@@ -123,10 +140,21 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time(), zone)
 
 
-def parse_expiry(text: str, zone: ZoneInfo) -> datetime:
-    """A moment from what a person writes: a day, which counts to its end, or ISO 8601; without an offset it is in ``zone``.
+def unix_end(number: int) -> int | None:
+    """Unix seconds at which a subscription ends, from seconds or milliseconds; None means never.
 
-    ValueError otherwise.
+    Panels write "never" as 0 or as a date thousands of years away. A number is taken as milliseconds
+    only if that gives a plausible date and seconds do not.
+    """
+    if number < _PLAUSIBLE.stop:
+        return number if number > 0 else None
+    return number // 1000 if number // 1000 in _PLAUSIBLE else None
+
+
+def parse_expiry(text: str, zone: ZoneInfo) -> datetime:
+    """Parses an expiry: a day, which lasts to its end, or ISO 8601; without an offset the time is in ``zone``.
+
+    Raises ValueError for anything else.
     """
     try:
         moment = datetime.fromisoformat(text.strip())

@@ -1,54 +1,58 @@
-"""The wire format of the webhook: one report, strictly checked. No Django here.
+"""The wire format of the webhook, strictly validated. Does not use Django.
 
-Field rules: CONTRACT part B2 (docs/api.md). ``decode`` splits a body into reports and
-refusals; nothing else in the project reads a report's JSON.
+docs/api.md lists the rules of the fields. ``decode`` splits a body into valid and rejected
+reports; nothing else in the project reads a report's JSON.
 """
 
-import ipaddress
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-import idna
 import msgspec
+
+from operations import patterns
+from operations.hosts import BadHost, normalised_host
 
 MAX_BATCH = 10_000
 MAX_BYTES = 2**50
 MAX_AHEAD = timedelta(minutes=5)
 MAX_AGE = timedelta(days=31)
-# Words that are routes beside a token, or path segments that browsers resolve away.
+# Words that are routes in the place of a token, or path segments that browsers remove.
 RESERVED_TOKENS = frozenset({"global", "server", "database", "cleanup", ".", ".."})
 PROTOCOL_ALIASES = {"ss": "shadowsocks", "hy2": "hysteria2", "wg": "wireguard", "socks5": "socks"}
 
-_TOKEN = re.compile(r"[A-Za-z0-9._~@:=+-]{1,255}", re.ASCII)
-_PROTOCOL = re.compile(r"[A-Za-z0-9._+-]{1,32}", re.ASCII)
-_EVENT_ID = re.compile(r"[\x21-\x7e]{1,64}")
+# Written so that JavaScript reads them alike: the OpenAPI schema quotes them.
+TOKEN_PATTERN = r"[A-Za-z0-9._~@:=+-]{1,255}"  # noqa: S105  of whatever token
+PROTOCOL_PATTERN = r"[A-Za-z0-9._+-]{1,32}"
+EVENT_ID_PATTERN = patterns.IDEMPOTENCY_KEY
+
+_TOKEN = re.compile(TOKEN_PATTERN, re.ASCII)
+_PROTOCOL = re.compile(PROTOCOL_PATTERN, re.ASCII)
+_EVENT_ID = re.compile(EVENT_ID_PATTERN, re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
-# As written: in another script a name may be longer than its ASCII form, but not by that much.
-_MAX_SERVER = 512
 _PORTS = "Expected a whole number from 1 to 65535."
 _BYTES = f"Expected a whole number from 0 to {MAX_BYTES}."
-# For a value of a wrong type; the rules have their own sentences.
+# Messages for values of a wrong type; broken rules have their own messages.
 _EXPECTED = {
     "port": _PORTS,
     "bytes_uploaded": _BYTES,
     "bytes_downloaded": _BYTES,
     "timestamp": "Expected ISO 8601 with a time zone, or Unix seconds.",
 } | dict.fromkeys(("user_token", "server", "protocol", "event_id"), "Expected text.")
-# As an escape, and as a character that stands alone.
+# Half of a surrogate pair, as an escape and as a character.
 _HALF_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _HALF = re.compile("[\ud800-\udfff]")
 _ERROR_FIELD = re.compile(r"(?: - at `\$\.(\w+)`|required field `(\w+)`)")
 
 Errors = dict[str, list[str]]
+T = TypeVar("T")
 
 
 class InvalidReport(ValueError):  # noqa: N818  DRF's ValidationError is its answer, this is its reason
-    """A report that breaks a rule. ``errors`` names the field, in DRF's shape."""
+    """A report that breaks a rule. ``errors``: messages by field, as DRF formats them."""
 
     def __init__(self, field: str, message: str) -> None:
         self.errors: Errors = {field: [message]}
@@ -56,7 +60,7 @@ class InvalidReport(ValueError):  # noqa: N818  DRF's ValidationError is its ans
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One message about used traffic, normalised. ``moment``: Unix seconds at which it flowed."""
+    """One normalised report. ``moment``: Unix seconds when the traffic flowed."""
 
     user_token: str
     server: str
@@ -69,7 +73,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Decoded(msgspec.Struct, frozen=True):
-    """A body taken apart: good reports by their place in it, and errors by theirs."""
+    """The content of a body: valid reports and errors, both by index."""
 
     reports: dict[int, Report]
     rejected: dict[int, Errors]
@@ -98,29 +102,37 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 def decode(body: bytes, now: datetime, *, max_age: timedelta = MAX_AGE) -> Decoded:
-    """Take a webhook body apart: one object, ``{"reports": [...]}`` or an array.
+    """Decode a webhook body: one object, ``{"reports": [...]}`` or an array.
 
-    Raises InvalidReport for a batch that is empty, too long or no list, and
-    msgspec.DecodeError, UnicodeError or RecursionError for what is no JSON at all.
+    Raises InvalidReport for a batch that is empty, too long or not a list, and
+    msgspec.DecodeError, UnicodeError or RecursionError for invalid JSON.
     """
+    return with_whole_characters(body, lambda whole: _decoded(whole, now, max_age))
+
+
+def with_whole_characters(body: bytes, decode: Callable[[bytes], T]) -> T:
+    """The result of ``decode``. If it fails because of half surrogate pairs, it gets the body without them."""
     try:
-        return _decoded(body, now, max_age)
+        return decode(body)
     except msgspec.DecodeError:
-        if not _HALF_ESCAPE.search(body):
+        whole = _whole_characters(body)
+        if whole is None:
             raise
-        return _decoded(_with_whole_characters(body), now, max_age)
+        return decode(whole)
 
 
-def _with_whole_characters(body: bytes) -> bytes:
-    """Where half a character is escaped, U+FFFD instead; what is no JSON otherwise comes back as it is.
+def _whole_characters(body: bytes) -> bytes | None:
+    """Replace half surrogate pairs by U+FFFD; None where there are none, or where the body is not JSON otherwise.
 
-    JavaScript cuts a text in the midst of an emoji and writes the half that is left. One such
-    name must not lose the other reports of a batch.
+    JavaScript can cut a text in the middle of an emoji and then writes half of the pair. One such
+    name must not reject the other reports of a batch.
     """
+    if not _HALF_ESCAPE.search(body):
+        return None
     try:
         text = json.dumps(json.loads(body.decode()), ensure_ascii=False)
     except ValueError:
-        return body
+        return None
     return _HALF.sub("\ufffd", text).encode()
 
 
@@ -147,7 +159,7 @@ def _batch(body: bytes) -> bytes | msgspec.Raw | None:
 def _decode_batch(items: bytes | msgspec.Raw, now: datetime, max_age: timedelta) -> Decoded:
     reports: dict[int, Report] = {}
     rejected: dict[int, Errors] = {}
-    for index, item in enumerate(_items(items)):
+    for index, item in enumerate(_reports(items)):
         try:
             wire = item if isinstance(item, _Wire) else _decode_one(item)
             reports[index] = checked(wire, now, max_age)
@@ -156,47 +168,61 @@ def _decode_batch(items: bytes | msgspec.Raw, now: datetime, max_age: timedelta)
     return Decoded(reports, rejected, is_batch=True)
 
 
-def _items(items: bytes | msgspec.Raw) -> Sequence[_Wire | msgspec.Raw]:
-    """All at once when all are of the right types, else each by itself, so that the bad ones can be named."""
-    found: Sequence[_Wire | msgspec.Raw]
-    try:
-        found = _decode_many(items)
-    except msgspec.ValidationError:
-        try:
-            found = _decode_items(items)
-        except msgspec.ValidationError:
-            raise InvalidReport("reports", "Expected a list of reports.") from None
+def _reports(raw: bytes | msgspec.Raw) -> Sequence[_Wire | msgspec.Raw]:
+    found = decode_items(raw, _decode_many, InvalidReport("reports", "Expected a list of reports."))
     if not 1 <= len(found) <= MAX_BATCH:
         raise InvalidReport("reports", f"Expected 1 to {MAX_BATCH} reports, got {len(found)}.")
     return found
 
 
+def decode_items(
+    raw: bytes | msgspec.Raw,
+    decode_many: Callable[[bytes | msgspec.Raw], Sequence[T]],
+    not_a_list: InvalidReport,
+) -> Sequence[T | msgspec.Raw]:
+    """Decode all items at once if all have the right types, else leave them raw, so that each bad one can be named.
+
+    Raises ``not_a_list`` for anything else than a list.
+    """
+    try:
+        return decode_many(raw)
+    except msgspec.ValidationError:
+        try:
+            return _decode_items(raw)
+        except msgspec.ValidationError:
+            raise not_a_list from None
+
+
 def _errors(error: msgspec.ValidationError | InvalidReport) -> Errors:
-    if isinstance(error, InvalidReport):
-        return error.errors
+    return error.errors if isinstance(error, InvalidReport) else field_errors(error, {})
+
+
+def field_errors(error: msgspec.ValidationError, expected: Mapping[str, str]) -> Errors:
+    """Errors for fields of a wrong type and for missing fields. ``expected``: sentences for further fields."""
     found = _ERROR_FIELD.search(str(error))
     field = (found[1] or found[2]) if found else "detail"
     if found and found[2]:
         return {field: ["This field is required."]}
-    return {field: [_EXPECTED.get(field, "Expected an object with the fields of a report.")]}
+    sentence = expected.get(field) or _EXPECTED.get(field)
+    return {field: [sentence or "Expected an object with the fields of a report."]}
 
 
 def checked(wire: _Wire, now: datetime, max_age: timedelta) -> Report:
-    """The rules that a type can't say; raises InvalidReport."""
+    """Apply the rules that types cannot express; raises InvalidReport."""
     return Report(
-        user_token=_token(wire.user_token),
+        user_token=checked_token(wire.user_token),
         server=normalised_server(wire.server),
         port=normalised_port(wire.port),
         protocol=normalised_protocol(wire.protocol),
         upload=wire.bytes_uploaded,
         download=wire.bytes_downloaded,
-        moment=_moment(wire.timestamp, now, max_age),
+        moment=checked_moment(wire.timestamp, now, max_age),
         event_id="" if wire.event_id is None else checked_event_id(wire.event_id),
     )
 
 
 def from_fields(fields: Mapping[str, Any], now: datetime, *, max_age: timedelta) -> Report:
-    """A report that came in another way than as JSON, by the same rules; raises InvalidReport."""
+    """A report from another source than JSON, by the same rules; raises InvalidReport."""
     try:
         wire = msgspec.convert(fields, _Wire)
     except msgspec.ValidationError as error:
@@ -210,11 +236,13 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None and text not in RESERVED_TOKENS
 
 
-def _token(text: str) -> str:
+def checked_token(text: str) -> str:
     if text in RESERVED_TOKENS:
         raise InvalidReport("user_token", "This token is reserved.")
     if not is_token(text):
-        raise InvalidReport("user_token", "Expected 1 to 255 characters of A-Z a-z 0-9 . _ ~ @ : = + -")
+        raise InvalidReport(
+            "user_token", "Expected 1 to 255 characters of A-Z a-z 0-9 . _ ~ @ : = + -"
+        )
     return text
 
 
@@ -232,6 +260,7 @@ def normalised_port(port: int | str) -> int:
     return port
 
 
+@lru_cache(maxsize=1024)
 def normalised_protocol(text: str) -> str:
     if not _PROTOCOL.fullmatch(text):
         raise InvalidReport("protocol", "Expected 1 to 32 characters of a-z 0-9 . _ + -")
@@ -240,51 +269,14 @@ def normalised_protocol(text: str) -> str:
 
 def normalised_server(text: str) -> str:
     """Host name in ASCII lower case, IPv4, or IPv6 as RFC 5952 writes it, without brackets."""
-    host = _normalised_server(text) if len(text) <= _MAX_SERVER else None
-    if host is None:
-        raise InvalidReport("server", "Expected a host name, an IPv4 or an IPv6 address.")
-    return host
-
-
-@lru_cache(maxsize=8192)
-def _normalised_server(text: str) -> str | None:
-    if text.startswith("[") and text.endswith("]"):
-        return _ipv6(text[1:-1])
-    if ":" in text:
-        return _ipv6(text)
-    host = (text if text.isascii() else _ascii(text)).lower().removesuffix(".")
-    labels = host.split(".")
-    if labels[-1].isdigit():
-        return _ipv4(host)
-    return host if len(host) <= 253 and all(map(_LABEL.fullmatch, labels)) else None
-
-
-def _ascii(text: str) -> str:
     try:
-        return idna.encode(text, uts46=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError):
-        return ""
+        return normalised_host(text)
+    except BadHost:
+        raise InvalidReport("server", "Expected a host name, an IPv4 or an IPv6 address.") from None
 
 
-def _ipv4(text: str) -> str | None:
-    try:
-        return str(ipaddress.IPv4Address(text))
-    except ValueError:
-        return None
-
-
-def _ipv6(text: str) -> str | None:
-    try:
-        address = ipaddress.IPv6Address(text)
-    except ValueError:
-        return None
-    if address.scope_id:
-        return None
-    return f"::ffff:{address.ipv4_mapped}" if address.ipv4_mapped else address.compressed
-
-
-def _moment(value: float | str | None, now: datetime, max_age: timedelta) -> int:
-    """Unix seconds; a clock that runs a little ahead is set back to ours, for traffic cannot have flowed later."""
+def checked_moment(value: float | str | None, now: datetime, max_age: timedelta) -> int:
+    """Unix seconds, at most ``now``: the reporter's clock may be slightly fast, but traffic cannot flow in the future."""
     seconds = now.timestamp()
     if value is None:
         return int(seconds)
@@ -309,5 +301,5 @@ def _unix_seconds(value: float | str) -> float:
 
 
 def index_errors(rejected: Mapping[int, Errors]) -> list[dict[str, Any]]:
-    """``rejected`` as the answer to a batch lists it."""
+    """``rejected`` in the form of the answer to a batch."""
     return [{"index": index, "errors": errors} for index, errors in sorted(rejected.items())]

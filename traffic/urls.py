@@ -2,9 +2,10 @@
 
 from django.urls import URLPattern, re_path
 
-from .views.maintenance import CleanupViewSet
-from .views.statistics import StatisticsViewSet, UserStatisticsViewSet
-from .views.webhook import ReportViewSet
+from traffic.api.cleanup import CleanupViewSet
+from traffic.api.statistics import StatisticsViewSet, UserStatisticsViewSet
+from traffic.intake.readings import ReadingViewSet
+from traffic.intake.webhook import ReportViewSet
 
 app_name = "traffic"
 
@@ -14,11 +15,28 @@ _user = UserStatisticsViewSet.as_view({"get": "retrieve"})
 
 urlpatterns: list[URLPattern] = [
     re_path(r"^traffic-webhook/?$", ReportViewSet.as_view({"post": "create"}), name="webhook"),
-    re_path(r"^marzban-traffic-stats/?$", StatisticsViewSet.as_view({"get": "marzban"}), name="marzban"),
-    re_path(r"^traffic-stats/global/?$", StatisticsViewSet.as_view({"get": "overall"}), name="global"),
-    re_path(r"^traffic-stats/global/series/?$", StatisticsViewSet.as_view({"get": "series"}), name="global-series"),
-    re_path(r"^traffic-stats/cleanup/?$", CleanupViewSet.as_view({"post": "create"}), name="cleanup"),
-    re_path(r"^traffic-stats/database/info/?$", StatisticsViewSet.as_view({"get": "database"}), name="database-info"),
+    re_path(
+        r"^meter-readings/?$", ReadingViewSet.as_view({"post": "create"}), name="meter-readings"
+    ),
+    re_path(
+        r"^marzban-traffic-stats/?$", StatisticsViewSet.as_view({"get": "marzban"}), name="marzban"
+    ),
+    re_path(
+        r"^traffic-stats/global/?$", StatisticsViewSet.as_view({"get": "overall"}), name="global"
+    ),
+    re_path(
+        r"^traffic-stats/global/series/?$",
+        StatisticsViewSet.as_view({"get": "series"}),
+        name="global-series",
+    ),
+    re_path(
+        r"^traffic-stats/cleanup/?$", CleanupViewSet.as_view({"post": "create"}), name="cleanup"
+    ),
+    re_path(
+        r"^traffic-stats/database/info/?$",
+        StatisticsViewSet.as_view({"get": "database"}),
+        name="database-info",
+    ),
     re_path(
         r"^traffic-stats/server/(?P<server>[^/]+)/(?P<port>[^/]+)/?$",
         StatisticsViewSet.as_view({"get": "server"}),

@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from model_bakery import baker
 
+from operations.formatting import day_before
+from operations.units import exact_size
 from traffic.models import Subscriber
-from traffic.units import exact_size
 
 _TAG = re.compile(r"<[^>]+>")
 # Tags within a word or a figure.
@@ -29,7 +30,9 @@ def staff(*permissions: str) -> Client:
     """May do what is named: ``view_subscriber``, ``change_server``."""
     user = baker.make(User, username="staff", is_staff=True)
     user.user_permissions.set(
-        Permission.objects.filter(content_type__app_label="traffic", codename__in=permissions),
+        Permission.objects.filter(
+            content_type__app_label__in=("traffic", "operations"), codename__in=permissions
+        ),
     )
     return _signed_in(user)
 
@@ -40,8 +43,12 @@ def _signed_in(user: User) -> Client:
     return client
 
 
+_OPERATIONS = ("apikey", "commandrun", "receiver", "delivery", "notification")
+
+
 def url(name: str, *args: Any) -> str:
-    return reverse(f"admin:traffic_{name}", args=args)
+    app = "operations" if name.startswith(_OPERATIONS) else "traffic"
+    return reverse(f"admin:{app}_{name}", args=args)
 
 
 def a_subscriber(name: str = "Ann", **fields: Any) -> Subscriber:
@@ -60,8 +67,7 @@ def form_of(subscriber: Subscriber, **changes: Any) -> dict[str, Any]:
         "data_limit": "" if subscriber.data_limit is None else exact_size(subscriber.data_limit),
         "limit_reset": subscriber.limit_reset,
         "reset_day": subscriber.reset_day,
-        "expires_at_0": expires.strftime("%Y-%m-%d") if expires else "",
-        "expires_at_1": expires.strftime("%H:%M:%S") if expires else "",
+        "expires_at": day_before(expires).isoformat() if expires else "",
     } | changes
 
 

@@ -7,10 +7,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from traffic import periods, verification
+from traffic import periods
+from traffic.ledger import verification
+from traffic.ledger.recording import Outcome, record
 from traffic.models import Balance, ReceivedEvent, Server, ServerUsage, Subscriber, Usage
 from traffic.periods import Window
-from traffic.recording import Outcome, record
 from traffic.reports import Report
 
 # A Saturday, in the middle of an hour.
@@ -53,6 +54,12 @@ def subscriber(token: str = "user123") -> Subscriber:
     return Subscriber.objects.get(token=token)
 
 
+def uploaded(token: str) -> int:
+    """All bytes up that are recorded for this subscriber."""
+    rows = Usage.objects.filter(subscriber__token=token)
+    return sum(rows.values_list("upload", flat=True))
+
+
 def balance(token: str = "user123") -> Balance:
     return Balance.objects.get(subscriber__token=token)
 
@@ -62,12 +69,12 @@ def window(days: int = 30, now: datetime = NOW) -> Window:
 
 
 def sums(*models: type[Usage] | type[ServerUsage]) -> dict[str, tuple[int, int, int]]:
-    """Upload, download and connections of whole tables, by name."""
+    """Upload, download and reports of whole tables, by name."""
     return {
         model.__name__: (
             sum(row.upload for row in model.objects.all()),
             sum(row.download for row in model.objects.all()),
-            sum(row.connections for row in model.objects.all()),
+            sum(row.reports for row in model.objects.all()),
         )
         for model in models
     }
@@ -82,17 +89,18 @@ def assert_sums_agree() -> None:
             rollup.setdefault((row.server_id, row.hour), [0] * 4),
             used.setdefault(row.subscriber_id, [0] * 3),
         ):
-            _add(target, (row.upload, row.download, row.connections, 1))
-    assert rollup == {
-        (row.server_id, row.hour): [row.upload, row.download, row.connections, row.records]
-        for row in ServerUsage.objects.all()
-    }
+            _add(target, (row.upload, row.download, row.reports, 1))
+    totals: dict[tuple[int, datetime], list[int]] = {}
+    for row in ServerUsage.objects.all():  # a server and hour may have several slots
+        target = totals.setdefault((row.server_id, row.hour), [0] * 4)
+        _add(target, (row.upload, row.download, row.reports, row.records))
+    assert rollup == totals
     for found in Balance.objects.all():
-        upload, download, connections = used.pop(found.subscriber_id, [0, 0, 0])
+        upload, download, reports = used.pop(found.subscriber_id, [0, 0, 0])
         assert found.life_upload == upload + found.cleaned_upload + found.corrected_upload
         assert found.life_download == download + found.cleaned_download + found.corrected_download
-        assert found.life_connections == connections + found.cleaned_connections
-        assert (found.last_used_at is None) == (connections == 0)
+        assert found.life_reports == reports + found.cleaned_reports
+        assert (found.last_used_at is None) == (reports == 0)
     assert not used, "usage without a balance"
     assert [str(found) for found in verification.differences()] == []
 

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.traffic.examples import DAY, HOUR, NOW, UTC_ZONE
 from traffic import periods
 from traffic.periods import EPOCH, Window, period_end, period_start
-
-from .examples import DAY, HOUR, NOW, UTC_ZONE
 
 TEHRAN = ZoneInfo("Asia/Tehran")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -56,11 +55,13 @@ def test_a_moment_on_the_hour_begins_that_hour() -> None:
         (3650, utc(2014, 2, 13)),
     ],
 )
-def test_a_window_that_reaches_folded_days_begins_with_the_first_full_one(days: int, start: datetime) -> None:
+def test_a_window_that_reaches_folded_days_begins_with_the_first_full_one(
+    days: int, start: datetime
+) -> None:
     assert periods.window(days, NOW).start == start
 
 
-def test_at_midnight_a_window_into_folded_days_needs_no_moving() -> None:
+def test_at_midnight_a_window_into_folded_days_is_not_moved() -> None:
     midnight = utc(2024, 2, 10)
     assert periods.window(33, midnight).start == midnight - 33 * DAY
 
@@ -107,7 +108,9 @@ def test_day_buckets_begin_at_the_midnights_of_their_zone() -> None:
     assert [bucket.edge for bucket in buckets] == [utc(2024, 2, day, 20) for day in (7, 8, 9)]
 
 
-@pytest.mark.parametrize(("today", "hours"), [(utc(2024, 3, 11, 12), 23), (utc(2024, 11, 4, 12), 25)])
+@pytest.mark.parametrize(
+    ("today", "hours"), [(utc(2024, 3, 11, 12), 23), (utc(2024, 11, 4, 12), 25)]
+)
 def test_a_day_over_which_the_clock_changes_has_its_own_length(today: datetime, hours: int) -> None:
     before, after = list(periods.day_buckets(periods.window(1, today), NEW_YORK))[-2:]
     assert after.edge - before.edge == hours * HOUR
@@ -116,11 +119,17 @@ def test_a_day_over_which_the_clock_changes_has_its_own_length(today: datetime, 
 def test_a_day_without_midnight_begins_with_its_first_hour() -> None:
     # In Cairo the clock went from 2024-04-25 24:00 to 2024-04-26 01:00.
     buckets = list(periods.day_buckets(periods.window(2, utc(2024, 4, 27, 12)), CAIRO))
-    assert [bucket.edge for bucket in buckets] == [utc(2024, 4, 24, 22), utc(2024, 4, 25, 22), utc(2024, 4, 26, 21)]
+    assert [bucket.edge for bucket in buckets] == [
+        utc(2024, 4, 24, 22),
+        utc(2024, 4, 25, 22),
+        utc(2024, 4, 26, 21),
+    ]
 
 
 @given(st.integers(1, 40), moments, st.sampled_from([UTC_ZONE, TEHRAN, NEW_YORK, KATHMANDU, CAIRO]))
-def test_buckets_follow_each_other_and_cover_the_window(days: int, now: datetime, zone: ZoneInfo) -> None:
+def test_buckets_follow_each_other_and_cover_the_window(
+    days: int, now: datetime, zone: ZoneInfo
+) -> None:
     span = periods.window(days, now)
     for buckets in (list(periods.hour_buckets(span, zone)), list(periods.day_buckets(span, zone))):
         edges = [bucket.edge for bucket in buckets]
@@ -147,13 +156,17 @@ def test_buckets_follow_each_other_and_cover_the_window(days: int, now: datetime
         ("daily", NEW_YORK, utc(2024, 2, 10, 5)),
     ],
 )
-def test_a_period_begins_by_the_calendar_of_the_zone(reset: str, zone: ZoneInfo, start: datetime) -> None:
+def test_a_period_begins_by_the_calendar_of_the_zone(
+    reset: str, zone: ZoneInfo, start: datetime
+) -> None:
     assert period_start(reset, NOW, zone) == start
 
 
 def test_a_period_changes_at_midnight_of_the_zone_and_not_before() -> None:
     midnight = utc(2024, 2, 10, 20, 30)
-    assert period_start("daily", midnight - timedelta(microseconds=1), TEHRAN) == utc(2024, 2, 9, 20, 30)
+    assert period_start("daily", midnight - timedelta(microseconds=1), TEHRAN) == utc(
+        2024, 2, 9, 20, 30
+    )
     assert period_start("daily", midnight, TEHRAN) == midnight
 
 
@@ -208,7 +221,9 @@ def test_a_month_begins_on_its_day_or_the_last_of_a_shorter_month(
         (SAO_PAULO, 18, utc(2018, 2, 18, 3)),  # the hour before this midnight came twice
     ],
 )
-def test_the_day_of_a_month_begins_at_the_midnight_of_the_zone(zone: ZoneInfo, day: int, begins: datetime) -> None:
+def test_the_day_of_a_month_begins_at_the_midnight_of_the_zone(
+    zone: ZoneInfo, day: int, begins: datetime
+) -> None:
     before = period_start("monthly", begins - timedelta(seconds=1), zone, day)
     assert before < begins - 27 * DAY
     assert period_end("monthly", before, zone, day) == begins
@@ -223,20 +238,62 @@ def test_only_a_month_has_a_day(reset: str) -> None:
 
 
 @given(st.sampled_from(["daily", "weekly", "monthly", "never"]), moments, zones, st.integers(1, 31))
-def test_a_period_has_begun_and_begins_where_it_says(reset: str, now: datetime, zone: ZoneInfo, day: int) -> None:
+def test_a_period_has_begun_and_begins_where_it_says(
+    reset: str, now: datetime, zone: ZoneInfo, day: int
+) -> None:
     start = period_start(reset, now, zone, day)
     assert start <= now
     assert period_start(reset, start, zone, day) == start
 
 
 @given(st.sampled_from(["daily", "weekly", "monthly"]), moments, zones, st.integers(1, 31))
-def test_a_period_ends_where_the_next_begins(reset: str, now: datetime, zone: ZoneInfo, day: int) -> None:
+def test_a_period_ends_where_the_next_begins(
+    reset: str, now: datetime, zone: ZoneInfo, day: int
+) -> None:
     end = period_end(reset, now, zone, day)
     assert end is not None
     assert end > now
     assert period_start(reset, end, zone, day) == end
-    assert period_start(reset, end - timedelta(seconds=1), zone, day) == period_start(reset, now, zone, day)
+    assert period_start(reset, end - timedelta(seconds=1), zone, day) == period_start(
+        reset, now, zone, day
+    )
 
 
-def test_what_never_resets_never_ends() -> None:
+def test_a_period_that_never_resets_never_ends() -> None:
     assert period_end("never", NOW, UTC_ZONE) is None
+
+
+# --- ends as other panels write them -----------------------------------------
+
+Y2100, Y2101 = 4_102_444_800, 4_133_980_800
+
+
+@pytest.mark.parametrize(
+    ("number", "end"),
+    [
+        (-1, None),
+        (0, None),
+        (1, 1),
+        (1_805_938_734, 1_805_938_734),
+        (1_805_938_734_000, 1_805_938_734),
+        (1_805_938_734_999, 1_805_938_734),
+        (Y2100, Y2100),
+        (Y2101 - 1, Y2101 - 1),
+        (Y2101, None),
+        (946_684_799_999, None),
+        (946_684_800_000, 946_684_800),
+        ((Y2101 - 1) * 1000, Y2101 - 1),
+        (Y2101 * 1000, None),
+        (253_402_271_999, None),
+        (253_402_300_799_000, None),
+        (2**63 - 1, None),
+    ],
+)
+def test_an_end_in_seconds_or_milliseconds_is_read(number: int, end: int | None) -> None:
+    assert periods.unix_end(number) == end
+
+
+@given(moments)
+def test_a_moment_is_the_same_in_seconds_and_milliseconds(moment: datetime) -> None:
+    seconds = int(moment.timestamp())
+    assert periods.unix_end(seconds) == periods.unix_end(seconds * 1000) == seconds

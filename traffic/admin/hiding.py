@@ -1,111 +1,102 @@
-"""Deleting hides: the row leaves the lists, its traffic stays in the sums, and it can be brought back."""
+"""Deleting by hiding: the row disappears from lists, its traffic stays in the totals, and it can be brought back."""
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import model_ngettext, unquote
+from django.contrib.admin.utils import model_ngettext
 from django.db import models
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
-from django.utils.decorators import method_decorator
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
-from django.views.decorators.http import require_http_methods
 
-from traffic import changes
+from operations.admin import questions
+from operations.admin.base import Deleted, Deletion, PanelAdmin, by, named_only
+from operations.admin.questions import Confirmation, Question
 from traffic.models import Server, Subscriber
+from traffic.people import changes
 
-from .acting import ActingAdmin, Question, by
-from .base import Page
 from .filters import DeletedFilter
-from .ids import is_id
 
-_M = TypeVar("_M", bound=Subscriber | Server)
+Hideable = Subscriber | Server
+_Rows = models.QuerySet[Any]
 
 
-class HidingAdmin(ActingAdmin[_M]):
-    """For models with ``hidden_at``. No related row is ever collected: a subscriber may have a million."""
+class Hiding(Deletion[Any]):
+    """For models with ``hidden_at``. Related rows are never collected, because a subscriber may have a million."""
 
-    actions: tuple[str, ...] = ("delete_selected", "bring_back")
+    def visible(self, request: HttpRequest, rows: _Rows) -> _Rows:
+        """Leave out deleted rows unless the list asks for them."""
+        return rows.filter(hidden_at__isnull=not DeletedFilter.is_chosen(request))
 
-    def pages(self) -> dict[str, Page]:
-        return super().pages() | {"bring_back": self.bring_back_view}
-
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[_M]:
-        """Of what is deleted nothing, unless the list asks for it."""
-        return super().get_queryset(request).filter(hidden_at__isnull=not DeletedFilter.is_chosen(request))
-
-    def permitted(self, request: HttpRequest, object_id: str, permission: str, *, deleted: bool = False) -> _M:
-        """``deleted``: the object may be a deleted one."""
-        if not deleted:
-            return super().permitted(request, object_id, permission)
-        number = unquote(object_id)
-        obj = super().get_queryset(request).filter(pk=int(number)).first() if is_id(number) else None
-        return self.checked(request, obj, permission)
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """What is deleted can only be brought back, and only that."""
-        found = super().get_actions(request)
+    def actions(self, request: HttpRequest, found: dict[str, Any]) -> dict[str, Any]:
+        """Deleted rows only offer "bring back", and only they do."""
         deleted = DeletedFilter.is_chosen(request)
         return {name: action for name, action in found.items() if (name == "bring_back") == deleted}
 
-    def get_deleted_objects(
-        self, objs: Iterable[_M], request: HttpRequest
-    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        names = [str(obj) for obj in objs]
-        return names, {str(self.opts.verbose_name_plural): len(names)}, set(), []
+    def told(self, options: Any, objs: Iterable[Any]) -> Deleted | None:
+        return named_only(options, objs)
 
-    def delete_model(self, request: HttpRequest, obj: _M) -> None:
-        changes.hide(self.model, [obj.pk], by(request))
+    def delete(self, request: HttpRequest, rows: _Rows) -> None:
+        changes.hide(rows.model, list(rows.values_list("pk", flat=True)), by(request))
 
-    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[_M]) -> None:
-        changes.hide(self.model, self.ids(queryset), by(request))
+    def sentence(self, name: str) -> str:
+        return _("%(name)s is hidden from now on; its traffic stays in the totals.") % {
+            "name": name
+        }
 
-    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: int) -> HttpResponse:
-        text = _("%(name)s is hidden from now on; its traffic stays in the sums.") % {"name": obj_display}
-        self.message_user(request, text, messages.SUCCESS)
-        may_list = self.has_view_permission(request)
-        name = f"{self.opts.app_label}_{self.opts.model_name}_changelist" if may_list else "index"
-        return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{name}"))
 
-    @admin.action(permissions=["delete"], description=gettext_lazy("Delete selected %(verbose_name_plural)s"))
-    def delete_selected(self, request: HttpRequest, queryset: models.QuerySet[_M]) -> HttpResponse | None:
-        """Django's own lists every row on the page and in the form, and breaks on a thousand of them."""
-        if not request.POST.get("post"):
-            count = queryset.count()
-            items = model_ngettext(self.opts, count)
-            title = _("Delete %(count)d %(items)s") % {"count": count, "items": items}
-            return self.question(request, queryset, Question("delete_selected", title, hiding=True))
-        count = changes.hide(self.model, self.ids(queryset), by(request))
-        text = ngettext(
-            "%(count)d %(items)s is hidden from now on; the traffic stays in the sums.",
-            "%(count)d %(items)s are hidden from now on; the traffic stays in the sums.",
-            count,
-        )
-        items = model_ngettext(self.opts, count)
-        self.message_user(request, text % {"count": count, "items": items}, messages.SUCCESS)
-        return None
+@admin.action(
+    permissions=["delete"], description=gettext_lazy("Delete selected %(verbose_name_plural)s")
+)
+def delete_selected(
+    owner: PanelAdmin[Any], request: HttpRequest, queryset: _Rows
+) -> HttpResponse | None:
+    """Replaces Django's action, which lists every row on the page and in the form, and fails on a thousand rows."""
+    if not request.POST.get("post"):
+        count = queryset.count()
+        items = model_ngettext(owner.opts, count)
+        title = _("Delete %(count)d %(items)s") % {"count": count, "items": items}
+        asked = Question("delete_selected", title, template="admin/traffic/hiding.html")
+        return questions.ask(owner, request, queryset, asked)
+    count = changes.hide(owner.model, owner.ids(queryset), by(request))
+    text = ngettext(
+        "%(count)d %(items)s is hidden from now on; the traffic stays in the totals.",
+        "%(count)d %(items)s are hidden from now on; the traffic stays in the totals.",
+        count,
+    )
+    _say(owner, request, text, count)
+    return None
 
-    @admin.action(permissions=["delete"], description=gettext_lazy("Bring back"))
-    def bring_back(self, request: HttpRequest, queryset: models.QuerySet[_M]) -> None:
-        self._bring_back(request, self.ids(queryset))
 
-    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
-    def bring_back_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        obj = self.permitted(request, object_id, "delete", deleted=True)
-        if request.method != "POST":
-            context = {
-                "title": _("Bring %(name)s back?") % {"name": obj},
-                "text": _("It appears in the lists again, with everything it had."),
-                "button": _("Bring back"),
-            }
-            return self.render(request, "admin/traffic/confirm.html", obj, context)
-        self._bring_back(request, [obj.pk])
-        return self.back_to(obj)
+@admin.action(permissions=["delete"], description=gettext_lazy("Bring back"))
+def bring_back(owner: PanelAdmin[Any], request: HttpRequest, queryset: _Rows) -> None:
+    _bring_back(owner, request, owner.ids(queryset))
 
-    def _bring_back(self, request: HttpRequest, ids: list[int]) -> None:
-        count = changes.bring_back(self.model, ids, by(request))
-        text = ngettext("%(count)d %(items)s is back.", "%(count)d %(items)s are back.", count)
-        items = model_ngettext(self.opts, count)
-        self.message_user(request, text % {"count": count, "items": items}, messages.SUCCESS)
+
+@questions.asking
+def bring_back_view(owner: PanelAdmin[Any], request: HttpRequest, object_id: str) -> HttpResponse:
+    obj = owner.permitted(request, object_id, "delete", deleted=True)
+    asked = Confirmation(
+        title=_("Bring %(name)s back?") % {"name": obj},
+        text=_("It appears in the lists again, with everything it had."),
+        button=_("Bring back"),
+    )
+    do = partial(_bring_back, owner, request, [obj.pk])
+    return questions.agree(owner, request, asked, obj, do)
+
+
+def _bring_back(owner: PanelAdmin[Any], request: HttpRequest, ids: list[int]) -> None:
+    count = changes.bring_back(owner.model, ids, by(request))
+    text = ngettext("%(count)d %(items)s is back.", "%(count)d %(items)s are back.", count)
+    _say(owner, request, text, count)
+
+
+def _say(owner: PanelAdmin[Any], request: HttpRequest, text: str, count: int) -> None:
+    items = model_ngettext(owner.opts, count)
+    owner.message_user(request, text % {"count": count, "items": items}, messages.SUCCESS)
+
+
+ACTIONS = (delete_selected, bring_back)
+PAGES = {"bring_back": bring_back_view}

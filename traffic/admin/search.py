@@ -1,4 +1,4 @@
-"""Finding a subscriber or a server from every page: what the theme's search asks beside the names of its lists."""
+"""Global search for subscribers and servers, called by the theme's search on every page."""
 
 from typing import Any
 
@@ -8,31 +8,39 @@ from django.http import HttpRequest
 from django.utils.text import capfirst
 from unfold.dataclasses import SearchResult
 
+from operations.admin.base import PanelAdmin
 from traffic.models import Server, Subscriber
-
-from .base import PanelAdmin
 
 _MOST = 10
 
 
 def found(request: HttpRequest, _term: str) -> list[SearchResult]:
-    """The first few of each, found as their lists find them, of what this person may see.
+    """The first few subscribers and servers that this user may see, found by the search of their lists.
 
-    The theme hands over its term in small letters; tokens know large ones, so it is read anew.
+    The theme passes the term in lower case. Tokens are case-sensitive, so the term is read from the request.
     """
     term = request.GET.get("s", "").strip()
     admins = (admin.site._registry[model] for model in (Subscriber, Server))  # noqa: SLF001  no public list
-    searched = [found for found in admins if isinstance(found, PanelAdmin) and found.has_view_permission(request)]
+    searched = [
+        found
+        for found in admins
+        if isinstance(found, PanelAdmin) and found.has_view_permission(request)
+    ]
     return [result for model_admin in searched for result in _results(model_admin, request, term)]
 
 
 def _results(model_admin: PanelAdmin[Any], request: HttpRequest, term: str) -> list[SearchResult]:
     rows, _ = model_admin.get_search_results(request, model_admin.get_queryset(request), term)
-    # Who is called just so comes before those whose name goes on.
+    # An exact name comes before a name that only begins with the term.
     exact = Case(When(name__iexact=term, then=0), When(name__istartswith=term, then=1), default=2)
     rows = rows.order_by(exact, *model_admin.get_ordering(request), "-pk")
-    kind = str(capfirst(model_admin.opts.verbose_name))  # the theme keeps it in the cache
+    kind = str(capfirst(model_admin.opts.verbose_name))  # the theme stores the result in the cache
     return [
-        SearchResult(title=str(row), description=kind, link=model_admin.url("change", row), icon=model_admin.icon)
+        SearchResult(
+            title=str(row),
+            description=kind,
+            link=model_admin.url("change", row),
+            icon=model_admin.icon,
+        )
         for row in rows[:_MOST]
     ]

@@ -1,36 +1,51 @@
-"""Subscribers: who may use how much, and what they have used."""
+"""The list and form of subscribers."""
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, cast
 
 from django.contrib import admin
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Count, F
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from traffic import recording, statistics, subscribers
-from traffic.cells import left_to_right, moment, size, size_of_limit, state_badge
+from operations.admin.base import PanelAdmin
+from operations.admin.export import Asked, Exports, ids_in_order
+from operations.databases.exact_sum import ExactSum
+from operations.formatting import left_to_right, moment, size, size_of_limit
+from operations.masks import masked
+from operations.tables import Table
+from operations.units import exact_size
+from traffic.admin.states import limit_text, state_badge, term
 from traffic.conf import conf
-from traffic.logs import masked
+from traffic.figures import statistics
+from traffic.ledger import recording, retired_tokens
 from traffic.models import Server, Subscriber
+from traffic.people import changes, plans, quotas, subscribers
+from traffic.people.csv_import import COLUMNS
 from traffic.periods import Window, window
 from traffic.querysets import SubscriberQuerySet
-from traffic.subscriber_import import COLUMNS
 
-from .base import Section
-from .exporting import ids_in_order
-from .exports import Table
-from .filters import DeletedFilter, LastUseFilter, ResetFilter, ServerFilter, StateFilter, TrafficFilter
+from . import bills, hiding, subscriber_pages
+from .filters import (
+    DeletedFilter,
+    LastUseFilter,
+    PlanFilter,
+    ResetFilter,
+    ServerFilter,
+    StateFilter,
+    TrafficFilter,
+)
 from .forms import SubscriberForm
-from .importing import ImportingAdmin
-from .subscriber_pages import SubscriberPages
+from .importing import import_view
+from .sections import TRAFFIC
+from .subscriber_actions import ACTIONS, is_offered
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -44,19 +59,52 @@ if TYPE_CHECKING:
 else:
     Listed = Subscriber
 
-# The columns of a download: what an import reads, and what it would not.
+# The columns of a download: those that an import reads, and some more.
 LIST_COLUMNS = (*COLUMNS, "state", "period_used", "life_used", "last_used_at", "created_at")
 DAY_COLUMNS = (
     "date", "subscriber_id", "name", "server", "port", "protocol", "upload_bytes", "download_bytes", "connections",
 )  # fmt: skip
-# Rows that are read at a time while a file is sent.
+# Rows per read while a file is sent.
 _CHUNK = 1000
 
 
+def _table(asked: Asked) -> Table:
+    may_see, rows = asked.may_change, cast(SubscriberQuerySet, asked.rows)
+    if asked.name == "import":
+        found = (_portable(row, may_see=may_see) for row in rows.iterator(_CHUNK))
+        return Table("subscribers-to-import", COLUMNS, found)
+    if asked.name == "list":
+        return Table("subscribers", (*LIST_COLUMNS, *asked.columns), _listed(rows, asked))
+    days = int(asked.name.removeprefix("days-"))
+    listed = _days(ids_in_order(rows), window(days, asked.now))
+    return Table(f"usage-by-day-{days}-days", DAY_COLUMNS, listed)
+
+
+_EXPORTS = Exports(
+    {
+        "list": gettext_lazy("Subscribers"),
+        "import": gettext_lazy("To import elsewhere"),
+        "days-30": gettext_lazy("Usage by day, 30 days"),
+        "days-365": gettext_lazy("Usage by day, a year"),
+    },
+    _table,
+)
+
+
 @admin.register(Subscriber)
-class SubscriberAdmin(SubscriberPages, ImportingAdmin):
-    section = Section.TRAFFIC
+class SubscriberAdmin(PanelAdmin[Subscriber]):
+    section = TRAFFIC
+    styles = ("traffic/lists.css",)
+    home = "usage"
+    deletion = hiding.Hiding()
+    actions = (*subscriber_pages.LIST_ACTIONS, *hiding.ACTIONS)
+    pages = {**hiding.PAGES, **subscriber_pages.PAGES}
+    list_pages = {"import": import_view, "bill": bills.subscribers_view}
+    chip_filters = (StateFilter,)
+    has_choice_of_columns = True
+    row_actions = {name: ACTIONS[name] for name in ("renew", "extend")}
     icon = "group"
+    exports = _EXPORTS
     place = 10
     form = SubscriberForm
     list_display = ("title", "masked_token", "state", "used", "life", "last_used", "expires")
@@ -66,51 +114,81 @@ class SubscriberAdmin(SubscriberPages, ImportingAdmin):
         LastUseFilter,
         ServerFilter,
         ResetFilter,
+        PlanFilter,
         DeletedFilter,
     )
-    exports = {
-        "list": gettext_lazy("Subscribers"),
-        "import": gettext_lazy("To import elsewhere"),
-        "days-30": gettext_lazy("Usage by day, 30 days"),
-        "days-365": gettext_lazy("Usage by day, a year"),
-    }
     search_fields = ("token", "name", "note")
-    search_help_text = gettext_lazy("The beginning of a token, or a part of a name or note.")
+    search_help_text = gettext_lazy(
+        "Search by the beginning of a token, or by part of a name or note."
+    )
     readonly_fields = ("masked_token", "limit")
     fieldsets = (
-        (None, {"fields": ("name", "token", "note", "is_active")}),
-        (gettext_lazy("Limit"), {"fields": ("data_limit", ("limit_reset", "reset_day"), "expires_at")}),
+        (None, {"fields": ("name", "token", "external_id", "note", "is_active")}),
+        (
+            gettext_lazy("Limit"),
+            {
+                "fields": (
+                    "plan",
+                    "data_limit",
+                    ("limit_reset", "reset_day", "reset_days"),
+                    ("expires_at", "hold_days"),
+                )
+            },
+        ),
     )
-    empty_text = gettext_lazy("No subscribers yet. Add one, and give them their subscription address.")
+    empty_text = gettext_lazy(
+        "No subscribers yet. Add one, and give them their subscription address."
+    )
 
     def get_queryset(self, request: HttpRequest) -> SubscriberQuerySet:
         found = cast(SubscriberQuerySet, super().get_queryset(request))
-        return found.with_usage(timezone.now(), conf.time_zone)
+        return quotas.with_usage(found, timezone.now(), conf.time_zone).select_related("plan")
+
+    def sums(self, rows: models.QuerySet[Subscriber]) -> list[tuple[str, Any]]:
+        found = rows.aggregate(
+            people=Count("pk"), period=ExactSum("period_used"), life=ExactSum("life_used")
+        )
+        return [
+            (_("subscribers"), number_format(found["people"], force_grouping=True)),
+            (_("this period"), size(int(found["period"] or 0))),
+            (_("in all"), size(int(found["life"] or 0))),
+        ]
+
+    def offers(self, name: str, obj: Subscriber) -> bool:
+        return is_offered(name, obj)
 
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Subscriber], search_term: str
     ) -> tuple[models.QuerySet[Subscriber], bool]:
-        """Every word must be found; who may not see a token finds it only whole. SQLite's LIKE knows the case of ASCII only; expressions know it of Иван too."""
-        token = "token__startswith" if self.has_change_permission(request) else "token"
-        for word in search_term.split():
-            part = re.escape(word)
-            queryset = queryset.filter(Q((token, word)) | Q(name__iregex=part) | Q(note__iregex=part))
-        return queryset, False
+        may_see = self.has_change_permission(request)
+        found = cast(SubscriberQuerySet, queryset)
+        return subscribers.search(found, search_term, may_see_tokens=may_see), False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Subscriber | None = None) -> Any:
+        """A plan of an existing subscriber changes with the button that applies it."""
+        found = super().get_readonly_fields(request, obj)
+        return found if obj is None else (*found, "plan")
 
     def get_fieldsets(self, request: HttpRequest, obj: Subscriber | None = None) -> Any:
-        """Who may only look sees neither the token, which opens the subscription, nor a limit in bytes."""
+        """Users who may only view see neither the token, which opens the subscription, nor the limit in bytes."""
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return fieldsets
         shown = {"token": "masked_token", "data_limit": "limit"}
         return [
-            (title, {**options, "fields": [shown.get(str(name), name) for name in options["fields"]]})
+            (
+                title,
+                {**options, "fields": [shown.get(str(name), name) for name in options["fields"]]},
+            )
             for title, options in fieldsets
         ]
 
     def search_help(self, request: HttpRequest) -> str:
-        whole = _("A whole token, or a part of a name or note.")
+        whole = _("Search by a whole token, or by part of a name or note.")
         return super().search_help(request) if self.has_change_permission(request) else whole
+
+    class Media:
+        js = ("operations/terms.js",)
 
     # Columns
 
@@ -124,7 +202,7 @@ class SubscriberAdmin(SubscriberPages, ImportingAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, obj: Listed) -> SafeString:
-        return state_badge(subscribers.state(obj, obj.period_used, timezone.now()))
+        return state_badge(obj, obj.period_used, timezone.now())
 
     @admin.display(description=gettext_lazy("this period"), ordering="period_used")
     def used(self, obj: Listed) -> SafeString:
@@ -135,35 +213,42 @@ class SubscriberAdmin(SubscriberPages, ImportingAdmin):
     def life(self, obj: Listed) -> str:
         return size(obj.life_used)
 
-    @admin.display(description=gettext_lazy("last used"), ordering=F("last_used_at").asc(nulls_first=True))
+    @admin.display(
+        description=gettext_lazy("last used"), ordering=F("last_used_at").asc(nulls_first=True)
+    )
     def last_used(self, obj: Listed) -> str:
         return moment(obj.last_used_at)
 
-    @admin.display(description=gettext_lazy("expires"), ordering=F("expires_at").asc(nulls_last=True))
+    @admin.display(
+        description=gettext_lazy("last day"), ordering=F("expires_at").asc(nulls_last=True)
+    )
     def expires(self, obj: Listed) -> str:
-        return moment(obj.expires_at)
+        return term(obj)
 
     @admin.display(description=gettext_lazy("data limit"))
     def limit(self, obj: Listed) -> str:
-        return _("unlimited") if obj.data_limit is None else size(obj.data_limit)
+        return limit_text(obj.data_limit)
 
     # Writing
 
     def save_model(self, request: HttpRequest, obj: Subscriber, form: Any, change: bool) -> None:
-        """Of a known subscriber only what was edited: counters and moments of others' doing stay as they are."""
+        """Save only the edited fields of an existing subscriber, so that concurrent changes are not overwritten."""
         if not change:
             super().save_model(request, obj, form, change)
+            if obj.plan:
+                plans.further(obj.plan)([obj])
             return
-        self.note_saved(request, obj, form, change=True)
         names = {field.name for field in self.opts.concrete_fields}
         obj.save(update_fields=names.intersection(form.changed_data))
-        if "limit_reset" in form.changed_data or (
-            "reset_day" in form.changed_data and obj.limit_reset == Subscriber.Reset.MONTHLY
-        ):
+        if "token" in form.changed_data:
+            retired_tokens.retire([form.initial["token"]])
+        if changes.moves_period(obj, form.changed_data):
             recording.recount_period(obj, timezone.now())
 
-    def response_add(self, request: HttpRequest, obj: Subscriber, post_url_continue: str | None = None) -> HttpResponse:
-        """To the subscriber's own page, where the address to hand out stands."""
+    def response_add(
+        self, request: HttpRequest, obj: Subscriber, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Redirect to the subscriber's page, which shows the address to hand out."""
         if "_addanother" not in request.POST and self.has_view_permission(request, obj):
             answers = request.POST.copy()
             answers["_continue"] = "1"
@@ -173,40 +258,50 @@ class SubscriberAdmin(SubscriberPages, ImportingAdmin):
 
     # Pages
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
         obj = context["original"]
-        return super().render_change_form(request, context | (self.summary(obj) if obj else {}), *args, **kwargs)
-
-    # Downloads
-
-    def table(self, name: str, rows: models.QuerySet[Subscriber], request: HttpRequest, now: datetime) -> Table:
-        may_see = self.has_change_permission(request)
-        if name == "import":
-            found = (_settings(row, may_see=may_see) for row in rows.iterator(_CHUNK))
-            return Table("subscribers-to-import", COLUMNS, found)
-        if name == "list":
-            return Table("subscribers", LIST_COLUMNS, _listed(cast(SubscriberQuerySet, rows), now, may_see=may_see))
-        days = int(name.removeprefix("days-"))
-        return Table(f"usage-by-day-{days}-days", DAY_COLUMNS, _days(ids_in_order(rows), window(days, now)))
+        own = subscriber_pages.summary(obj) if obj else {}
+        return super().render_change_form(request, context | own, *args, **kwargs)
 
 
-def _listed(rows: SubscriberQuerySet, now: datetime, *, may_see: bool) -> Iterator[Sequence[Any]]:
-    """The token opens the subscription: whole only for who may change it."""
+def _listed(rows: SubscriberQuerySet, asked: Asked) -> Iterator[Sequence[Any]]:
+    """Shows whole tokens, which open subscriptions, only to users who may change them."""
     for row in cast("Iterator[Listed]", rows.iterator(_CHUNK)):
         yield (
-            *_settings(row, may_see=may_see),
-            subscribers.state(row, row.period_used, now).value,
+            *_settings(row, may_see=asked.may_change),
+            "deleted" if row.hidden_at else quotas.state(row, row.period_used, asked.now).value,
             row.period_used,
             row.life_used,
             row.last_used_at,
             row.created_at,
+            *(value(row) for value in asked.columns.values()),
         )
 
 
+def _portable(row: Subscriber, *, may_see: bool) -> Sequence[Any]:
+    """In the form that an import reads: a limit has its unit."""
+    limit = None if row.data_limit is None else exact_size(row.data_limit)
+    values = dict(zip(COLUMNS, _settings(row, may_see=may_see), strict=True))
+    return tuple((values | {"data_limit": limit}).values())
+
+
 def _settings(row: Subscriber, *, may_see: bool) -> Sequence[Any]:
-    """In the order of an import's columns."""
+    """The values in the order of an import's columns."""
     token = row.token if may_see else masked(row.token)
-    return row.name, token, row.note, row.data_limit, row.expires_at, row.limit_reset, row.reset_day, row.is_active
+    return (
+        row.name,
+        token,
+        row.note,
+        row.data_limit,
+        row.expires_at,
+        row.limit_reset,
+        row.reset_day,
+        row.reset_days,
+        row.is_active,
+        row.hold_days,
+    )
 
 
 def _days(ids: Sequence[int], span: Window) -> Iterator[Sequence[Any]]:
@@ -216,5 +311,5 @@ def _days(ids: Sequence[int], span: Window) -> Iterator[Sequence[Any]]:
         server = servers[day.server_id]
         yield (
             day.date, day.subscriber_id, names[day.subscriber_id], server.host, server.port, server.protocol,
-            day.upload, day.download, day.connections,
+            day.upload, day.download, day.reports,
         )  # fmt: skip

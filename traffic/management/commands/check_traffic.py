@@ -4,20 +4,22 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from traffic import verification
+from traffic.ledger import verification
 
-# Enough to see what is wrong, without a million lines in cron's mail.
+# Enough to diagnose a failure without a million lines in cron's mail.
 _SHOWN = 100
 
 
 class Command(BaseCommand):
     help = (
-        "Proves that all sums agree: server rollup = usage, life = usage + what was cleaned. "
-        "Names what differs and then ends with exit code 1."
+        "Checks that all sums agree: server rollup = usage, life = usage + cleaned + corrected. "
+        "Lists every difference; the exit code is then 1."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--repair", action="store_true", help="set the server rollup to what the records say")
+        parser.add_argument(
+            "--repair", action="store_true", help="set the server rollup to the sums of the records"
+        )
 
     def handle(self, *_: Any, repair: bool, **options: Any) -> None:
         steps = verification.count_steps()
@@ -30,5 +32,7 @@ class Command(BaseCommand):
             return
         left = len(list(verification.differences())) if repair else len(found)
         if left:
-            raise CommandError(f"{left} sums differ{' even after the repair' if repair else ''}; see above.")
+            raise CommandError(
+                f"{left} sums differ{' even after the repair' if repair else ''}; see above."
+            )
         self.stdout.write(f"Repaired {len(found)} sums; all agree now.")

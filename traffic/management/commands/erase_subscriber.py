@@ -4,27 +4,35 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from traffic import erasure
-from traffic.audit import By
-from traffic.management.questions import confirm
+from operations.audit import By
+from operations.management.questions import confirm
 from traffic.models import Subscriber, Usage
+from traffic.people import erasure
 
 
 class Command(BaseCommand):
     help = (
-        "Erases one person for good: subscriber, events, subscription requests and audit entries. The sums move to one "
-        "anonymous subscriber, so totals stay true. Backups made before still hold the person."
+        "Permanently erases one person: subscriber, events, subscription requests and audit entries. The sums move to "
+        "one anonymous subscriber, so totals do not change. Older backups still hold the person's data."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         who = parser.add_mutually_exclusive_group(required=True)
         who.add_argument("token", nargs="?", help="the subscriber's token")
-        who.add_argument("--id", type=int, help="or the number in the admin's address of the subscriber")
-        parser.add_argument("--dry-run", action="store_true", help="only say who would be erased")
+        who.add_argument(
+            "--id", type=int, help="or the subscriber's id, as in the address of the admin's page"
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only report who would be erased"
+        )
         parser.add_argument("--yes", action="store_true", help="do not ask")
 
     def handle(self, *_: Any, token: str | None, dry_run: bool, yes: bool, **options: Any) -> None:
-        found = Subscriber.objects.filter(token=token) if token else Subscriber.objects.filter(pk=options["id"])
+        found = (
+            Subscriber.objects.filter(token=token)
+            if token
+            else Subscriber.objects.filter(pk=options["id"])
+        )
         subscriber = found.first()
         if subscriber is None:
             raise CommandError("There is no such subscriber.")
@@ -35,7 +43,10 @@ class Command(BaseCommand):
             )
             return
         if not yes:
-            confirm(f"Erase #{subscriber.pk} {subscriber.name!r} ({records} records) for good?", "Nobody was erased")
+            confirm(
+                f"Erase #{subscriber.pk} {subscriber.name!r} ({records} records) for good?",
+                "Nobody was erased",
+            )
         try:
             erased = erasure.erase(subscriber, By("erase_subscriber", timezone.now()))
         except erasure.ErasureError as error:

@@ -4,14 +4,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from traffic import retention, xpert_import
-from traffic.management.progress import Stages
+from operations.management.progress import Stages
+from traffic.intake.imports import xpert
+from traffic.ledger import retention
 
 
 class Command(BaseCommand):
     help = (
-        "Takes over the usage of the original Xpert panel from its table traffic_usage, in one transaction. May be run "
-        "again: only what has grown since is added. Names what was refused, and why."
+        "Imports the usage of the original Xpert panel from its table traffic_usage, in one transaction. It can be run "
+        "again: only new usage is added. Refused rows are reported with the reason."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,13 +26,15 @@ class Command(BaseCommand):
         now = timezone.now()
         try:
             with Stages() as stages:
-                found = xpert_import.take_over(file, now, stages)
-        except xpert_import.ImportRefusedError as error:
+                found = xpert.take_over(file, now, stages)
+        except xpert.ImportRefusedError as error:
             raise CommandError(f"Nothing was imported: {error}") from None
         retention.fold(now)
         for reason, count in found.refused.most_common():
             example = found.examples.get(reason)
-            self.stderr.write(f"Refused {count}: {reason}" + (f" For example {example}." if example else ""))
+            self.stderr.write(
+                f"Refused {count}: {reason}" + (f" For example {example}." if example else "")
+            )
         self.stdout.write(
             f"Read {found.read} rows: {found.recorded} counted, {found.known} were counted before, "
             f"{found.refused.total()} refused."

@@ -1,0 +1,28 @@
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy as _
+
+
+class OperationsConfig(AppConfig):
+    name = "operations"
+    verbose_name = _("Operations")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import checks, idempotency, roles  # noqa: F401, PLC0415  registers the system checks
+        from .extension import Extension, register  # noqa: PLC0415  apps are loaded only now
+        from .notifications import outbox  # noqa: PLC0415
+        from .watch import exposition, words  # noqa: PLC0415
+
+        register(
+            Extension(
+                name=self.label,
+                cleanup={"idempotency keys": idempotency.drop_old},
+                words=words.WORDS,
+                events=words.KINDS,
+                gauges=exposition.gauges,
+                settled_in={"notifications-stuck": "operations_delivery_changelist"},
+                commands=outbox.expected,
+            )
+        )
+        post_migrate.connect(roles.grant, sender=self, dispatch_uid="operations.roles.grant")

@@ -1,0 +1,94 @@
+"""Whether the panel can accept reports: asked by ``/readyz``, explained by ``doctor``."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from operations.databases.transactions import write_transaction
+from operations.models import CommandRun
+
+# Free bytes on the disk. Below the first it is time to act; below the second SQLite and its journal may fail at any moment.
+DISK_LOW = 2**30
+DISK_FLOOR = 100 * 2**20
+
+
+class Disk(NamedTuple):
+    """Bytes of the file system that holds the SQLite file."""
+
+    total: int
+    free: int
+
+
+def disk() -> Disk | None:
+    """None with PostgreSQL, whose disk the panel cannot see."""
+    if connection.vendor != "sqlite":
+        return None
+    usage = shutil.disk_usage(Path(connection.settings_dict["NAME"]).parent)
+    return Disk(usage.total, usage.free)
+
+
+def is_writable() -> bool:
+    """Take the write lock and write nothing."""
+    try:
+        with write_transaction():
+            CommandRun.objects.filter(command="").update(error="")
+    except (DatabaseError, InterfaceError):
+        return False
+    return True
+
+
+_DURABLE = {
+    "sqlite": {"journal_mode": {"wal"}, "synchronous": {"2", "3"}, "foreign_keys": {"1"}},
+    "postgresql": {
+        "fsync": {"on"},
+        "synchronous_commit": {"on", "local", "remote_write", "remote_apply"},
+    },
+}
+
+
+def why_not_durable() -> str:
+    """The database setting that puts acknowledged reports at risk, like ``journal_mode=delete``; empty if there is none."""
+    ask = "PRAGMA" if connection.vendor == "sqlite" else "SHOW"
+    with connection.cursor() as cursor:
+        for name, good in _DURABLE[connection.vendor].items():
+            cursor.execute(f"{ask} {name}")
+            value = str(cursor.fetchone()[0])
+            if value not in good:
+                return f"{name}={value}"
+    return ""
+
+
+def pending_migrations() -> list[str]:
+    """Names of migrations that are not applied, as ``app.name``."""
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+class _Migrated:
+    """Remembers that all migrations of this process's code are applied, which stays true."""
+
+    is_known = False
+
+    def __call__(self) -> bool:
+        self.is_known = self.is_known or not pending_migrations()
+        return self.is_known
+
+
+_is_migrated = _Migrated()
+
+
+def why_not_ready() -> str:
+    """The reason why reports cannot be accepted; empty if they can."""
+    try:
+        if not _is_migrated():
+            return "Migrations are not applied."
+    except (DatabaseError, InterfaceError):
+        return "The database does not answer."
+    if not is_writable():
+        return "The database cannot be written."
+    space = disk()
+    return "The disk is full." if space is not None and space.free < DISK_FLOOR else ""

@@ -1,0 +1,6 @@
+"""A project with only the pages of ``operations``."""
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]

@@ -1,0 +1,1 @@
+"""The endpoints for statistics and cleanup. They format answers and calculate nothing."""

@@ -1,0 +1,111 @@
+"""Corrections of a subscriber's usage by an operator. Each has a reason and can be undone.
+
+A correction changes the counters for limit, header and bill: those of the life, and optionally those of the
+current period. Records and sums of servers stay as reported. Like a report it is added in the database, so
+concurrent reports are not lost.
+"""
+
+from datetime import datetime
+
+from django.db import IntegrityError
+from django.db.models import F
+from django.utils.translation import gettext as _
+
+from operations import audit
+from operations.audit import Action, By
+from operations.databases.transactions import write_transaction
+from traffic.ledger.lookup import current_period
+from traffic.models import MAX_COUNTER, Balance, Correction, Subscriber
+from traffic.periods import EPOCH
+
+
+class CorrectionError(ValueError):
+    """A correction cannot be made or undone. The message is for the operator."""
+
+
+def make(correction: Correction, by: By) -> None:
+    """Save a new correction and add its bytes, which may be negative, to the usage.
+
+    ``in_period``: also correct the current period. A period without a beginning equals the life and is always corrected.
+    Raises CorrectionError if nothing would change, or if a counter would leave its bounds.
+    """
+    if not (correction.upload or correction.download):
+        raise CorrectionError(_("Nothing would change. Enter at least one size."))
+    if max(abs(correction.upload), abs(correction.download)) > MAX_COUNTER:
+        raise _impossible()
+    try:
+        _make(correction, by)
+    except IntegrityError as error:
+        raise _impossible() from error
+
+
+def undo(correction: Correction, by: By) -> bool:
+    """Undo a correction; False if it was already undone. Raises CorrectionError like ``make``."""
+    try:
+        return _undo(correction, by)
+    except IntegrityError as error:
+        raise _impossible() from error
+
+
+@write_transaction
+def _make(correction: Correction, by: By) -> None:
+    correction.made_at, correction.author = by.now, by.author
+    _add(correction, 1, by.now)
+    correction.save(force_insert=True)
+    audit.note(Action.CORRECTED, correction.subscriber, by, _changes(correction, 1))
+
+
+@write_transaction
+def _undo(correction: Correction, by: By) -> bool:
+    standing = Correction.objects.filter(pk=correction.pk, undone_at=None)
+    if not standing.update(undone_at=by.now, undone_by=by.author):
+        return False
+    _add(correction, -1, by.now)
+    audit.note(Action.CORRECTION_UNDONE, correction.subscriber, by, _changes(correction, -1))
+    return True
+
+
+def _add(correction: Correction, sign: int, now: datetime) -> None:
+    """The check constraints of the balance enforce the bounds, even with concurrent writers."""
+    # The lock keeps the period from being restarted between the two updates.
+    subscriber = Subscriber.objects.select_for_update().get(pk=correction.subscriber_id)
+    up, down = sign * correction.upload, sign * correction.download
+    Balance.objects.bulk_create(
+        [Balance(subscriber=subscriber, period_start=EPOCH)], ignore_conflicts=True
+    )
+    balance = Balance.objects.filter(subscriber=subscriber)
+    balance.update(
+        life_upload=F("life_upload") + up,
+        life_download=F("life_download") + down,
+        corrected_upload=F("corrected_upload") + up,
+        corrected_download=F("corrected_download") + down,
+    )
+    start = current_period(subscriber, now)
+    if not _counts_since(correction, start):
+        return
+    # If the stored period has ended, the new one begins with this correction.
+    balance.filter(period_start__lt=start).update(
+        period_start=start, period_upload=0, period_download=0
+    )
+    balance.update(
+        period_upload=F("period_upload") + up, period_download=F("period_download") + down
+    )
+
+
+def _counts_since(correction: Correction, start: datetime) -> bool:
+    return start == EPOCH or (correction.in_period and correction.made_at >= start)
+
+
+def _changes(correction: Correction, sign: int) -> audit.Changes:
+    found = {
+        "upload": sign * correction.upload,
+        "download": sign * correction.download,
+        "reason": correction.reason,
+    }
+    return {name: (None, value) for name, value in found.items() if value}
+
+
+def _impossible() -> CorrectionError:
+    return CorrectionError(
+        _("The usage would be below zero or above 1024 PB. Nothing was changed.")
+    )

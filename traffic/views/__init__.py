@@ -1,1 +1,0 @@
-"""The endpoints. They ask, and format the answer; they never count."""
