@@ -1,1 +1,1 @@
-"""The bars of speed and size, each beside its reference in the same run: only ratios count."""
+"""Benchmarks of speed and size. Each is measured beside its reference in the same run, so only ratios count."""

@@ -1,4 +1,4 @@
-"""Big databases quickly: SQLite itself makes the rows, with the sums in agreement as ``check_traffic`` demands."""
+"""Fills big databases quickly: SQLite generates the rows, and all sums agree, as ``check_traffic`` requires."""
 
 import sqlite3
 import time
@@ -12,7 +12,7 @@ HOURLY_DAYS = 32
 
 
 class Size(msgspec.Struct, frozen=True):
-    """A panel of so many subscribers, each on 3 of the servers, 6 active hours a day."""
+    """The size of a panel; each subscriber uses 3 of the servers, 6 hours a day."""
 
     subscribers: int
     servers: int = 200
@@ -29,10 +29,12 @@ SMALL = Size(100)
 
 
 def fill(database: Path, size: Size) -> None:
-    """Into an empty, migrated database: hours for the last 32 days, one row a day before."""
+    """Fill an empty, migrated database: hours for the last 32 days, one row per day before that."""
     connection = sqlite3.connect(database)
-    # Nothing else has this file open, and it can be made again.
-    connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-400000;")
+    # Safe, because nothing else has this file open and it can be created again.
+    connection.executescript(
+        "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-400000;"
+    )
     _fill_names(connection, size)
     _fill_usage(connection, size)
     _fill_sums(connection)
@@ -55,12 +57,14 @@ def _fill_names(connection: sqlite3.Connection, size: Size) -> None:
 
 
 def _fill_usage(connection: sqlite3.Connection, size: Size) -> None:
-    """In the order of time, as reports would have brought them."""
+    """Insert in the order of time, as reports would."""
     this_hour = int(time.time()) // 3600
     edge = (this_hour // 24 - HOURLY_DAYS) * 24
     days = range(edge // 24 - max(size.days - HOURLY_DAYS, 0), edge // 24)
     hours = [day * 24 for day in days]
-    hours += [hour for hour in range(edge, this_hour + 1) if hour % 24 in range(14, 14 + ACTIVE_HOURS)]
+    hours += [
+        hour for hour in range(edge, this_hour + 1) if hour % 24 in range(14, 14 + ACTIVE_HOURS)
+    ]
     connection.execute(
         "CREATE TEMP TABLE favourite AS SELECT s.id AS subscriber_id, k.n AS n, 1 + (s.id * 7 + k.n * 61) % ? AS server_id"
         " FROM traffic_subscriber s, (SELECT 0 AS n UNION SELECT 1 UNION SELECT 2) k ORDER BY 1, 3",
@@ -68,7 +72,7 @@ def _fill_usage(connection: sqlite3.Connection, size: Size) -> None:
     )
     for hour in hours:
         connection.execute(
-            "INSERT INTO traffic_usage (subscriber_id, hour, server_id, upload, download, connections, last_used_at)"
+            "INSERT INTO traffic_usage (subscriber_id, hour, server_id, upload, download, reports, last_used_at)"
             " SELECT subscriber_id, ?1, server_id, 1000000 + (subscriber_id * 31 + ?1) % 9000000,"
             " 20000000 + (subscriber_id * 131 + ?1 * 17) % 90000000, 1 + (subscriber_id + ?1) % 5, ?1 * 3600 + 1800"
             " FROM favourite",
@@ -79,11 +83,11 @@ def _fill_usage(connection: sqlite3.Connection, size: Size) -> None:
 
 def _fill_sums(connection: sqlite3.Connection) -> None:
     connection.executescript(
-        "INSERT INTO traffic_serverusage (server_id, hour, upload, download, connections, records)"
-        " SELECT server_id, hour, SUM(upload), SUM(download), SUM(connections), COUNT(*)"
+        "INSERT INTO traffic_serverusage (server_id, hour, upload, download, reports, records)"
+        " SELECT server_id, hour, SUM(upload), SUM(download), SUM(reports), COUNT(*)"
         " FROM traffic_usage GROUP BY server_id, hour;"
         "INSERT INTO traffic_balance (subscriber_id, period_start, period_upload, period_download, life_upload,"
-        " life_download, life_connections, cleaned_upload, cleaned_download, cleaned_connections, last_used_at)"
-        " SELECT subscriber_id, 0, 0, 0, SUM(upload), SUM(download), SUM(connections), 0, 0, 0, MAX(last_used_at)"
+        " life_download, life_reports, cleaned_upload, cleaned_download, cleaned_reports, last_used_at)"
+        " SELECT subscriber_id, 0, 0, 0, SUM(upload), SUM(download), SUM(reports), 0, 0, 0, MAX(last_used_at)"
         " FROM traffic_usage GROUP BY subscriber_id;"
     )

@@ -1,4 +1,4 @@
-"""Times of single functions inside this process: medians, alternating with their reference."""
+"""Times functions inside this process: medians, alternating with a reference."""
 
 import statistics
 import time
@@ -12,7 +12,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def ratio(work: Callable[[], object], reference: Callable[[], object], rounds: int = 15) -> float:
-    """How many times as long ``work`` takes; the two take turns, so that a busy neighbour disturbs both."""
-    work(), reference()  # caches warm
+    """How many times as long ``work`` takes as ``reference``; they alternate, so that other load affects both."""
+    work(), reference()  # warms the caches
     pairs = [(seconds(work), seconds(reference)) for _ in range(rounds)]
-    return statistics.median(mine for mine, _ in pairs) / statistics.median(other for _, other in pairs)
+    return statistics.median(mine for mine, _ in pairs) / statistics.median(
+        other for _, other in pairs
+    )

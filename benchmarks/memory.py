@@ -1,4 +1,4 @@
-"""Prints the resident KiB of a process that has imported all that its URLs need."""
+"""Prints the resident KiB of a process that has imported everything its URLs need."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Reference: a webhook as people commonly write it, with FastAPI and SQLAlchemy and one commit a report.
+"""Reference: a typical webhook with FastAPI, SQLAlchemy and one commit per report.
 
-It reads the row, adds in Python and writes it back, so parallel reports also lose traffic; here only its speed counts.
+It reads the row, adds in Python and writes it back, so it loses traffic of parallel reports; only its speed matters here.
 """
 
 import datetime

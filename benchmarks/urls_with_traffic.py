@@ -1,5 +1,5 @@
 from django.urls import include, path
 
-from benchmarks.urls_without_traffic import urlpatterns as without
+from .urls_without_traffic import urlpatterns as without
 
 urlpatterns = [*without, path("api/xpert/", include("traffic.urls"))]

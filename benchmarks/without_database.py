@@ -1,21 +1,23 @@
-"""Reference: the same webhook, answering without a database."""
+"""Reference: the same webhook without a database."""
 
-from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from xpert_panel.wsgi import application  # before anything that needs models
 
 if TYPE_CHECKING:
-    from traffic.reports import Report
+    from traffic.ledger.recording import Work
 
 __all__ = ["application"]
 
-from traffic import group_commit
-from traffic.recording import Outcome
+from traffic.ledger import group_commit
+from traffic.ledger.recording import Outcome
 
 
-def _forget(reports: "Sequence[Report]", *, create_subscribers: bool = False) -> list[Outcome]:
-    return [Outcome.RECORDED] * len(reports)
+def _forget(
+    work: "Work[list[Outcome]]", now: datetime, *, create_subscribers: bool = False
+) -> list[Outcome]:
+    return [Outcome.RECORDED] * work.size
 
 
-group_commit.submit = _forget
+group_commit.submit = _forget  # type: ignore[assignment]  # only reports are submitted

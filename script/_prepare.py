@@ -1,11 +1,12 @@
-"""What ``script/server`` does between the packages and gunicorn, in one process.
+"""The steps of ``script/server`` between installing packages and starting gunicorn.
 
-Makes ``.env``, the database and the static files, or leaves them alone when they
-are there. What an operator can put right ends the start with one sentence.
+Creates ``.env``, the database and the static files if they are missing. Errors that an operator
+can fix stop the start with one sentence.
 """
 
 import errno
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -13,9 +14,10 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import django
+import environ
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.staticfiles.finders import get_finders
@@ -27,9 +29,14 @@ from django.db import connection
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 from django.db.migrations.executor import MigrationExecutor
 
+from operations.hosts import join_host_port
+from script._build_agent import build_agent
+
 ROOT = Path(__file__).resolve().parent.parent
-# A server with other packages has other static files: the mark lives and dies with .venv.
+# The mark is in .venv, because other packages have other static files.
 COLLECTED = Path(sys.prefix) / ".collected"
+# A line that sets no key, as django-environ reads it.
+EMPTY_KEY = re.compile(rb"""(?m)^(?:export )?SECRET_KEY=['" \t]*(?=\r?$)""")
 
 
 def say(sentence: str) -> None:
@@ -46,31 +53,81 @@ def main() -> None:
     check_settings()
     check_address(settings.HOST, int(settings.PORT))
     make_database()
-    collect_static_files()
-    host = f"[{settings.HOST}]" if ":" in settings.HOST.strip("[]") else settings.HOST
-    say(f"Xpert Panel listens on http://{host}:{settings.PORT}/")
+    make_served_files()
+    listens_on = join_host_port(settings.HOST.strip("[]"), settings.PORT)
+    say(f"Xpert Panel listens on http://{listens_on}/")
 
 
 def make_env_file() -> None:
-    """A copy of .env.example with a secret key; a file that exists is the operator's and stays as it is."""
+    """Copy .env.example with a secret key; an existing file only gets a missing key."""
     if "XPERT_ENV_FILE" in os.environ:
         return
     path = ROOT / ".env"
     if os.path.lexists(path):
-        if not os.access(path, os.R_OK):
-            stop(f"{path} cannot be read.")
+        add_secret_key(path)
         return
-    key = f"SECRET_KEY={secrets.token_urlsafe(50)}"
-    text = re.sub(r"(?m)^SECRET_KEY=.*$", key, (ROOT / ".env.example").read_text(encoding="utf-8"))
+    write_private(path, with_secret_key((ROOT / ".env.example").read_bytes()))
+    say(
+        f"Wrote {path} with a random secret key; it opens the panel to this machine only, for a first look."
+    )
+
+
+def add_secret_key(path: Path) -> None:
     try:
-        # Renamed when whole, and mkstemp gives it mode 0600.
-        descriptor, name = tempfile.mkstemp(prefix=".env.", dir=ROOT)
-        os.close(descriptor)
-        Path(name).write_text(text, encoding="utf-8")
-        Path(name).rename(path)
+        content = path.read_bytes()
     except OSError as error:
-        stop(f"{path} cannot be written ({error.strerror}).")
-    say(f"Wrote {path} with a random secret key; it opens the panel to this machine only, for a first look.")
+        stop(f"{path} cannot be read ({error.strerror}).")
+    if "SECRET_KEY" in os.environ or has_secret_key(content):
+        return
+    write_private(path.resolve(), with_secret_key(content))
+    say(f"Added a random SECRET_KEY to {path}; the rest is unchanged.")
+
+
+def has_secret_key(content: bytes) -> bool:
+    """Parsed like the settings do; a file that is not UTF-8 is refused later by the settings."""
+    found: dict[str, str] = {}
+    reader: Any = type(
+        "EnvFile", (environ.Env,), {"ENVIRON": found}
+    )  # does not change our own environment
+    try:
+        reader.read_env(io.StringIO(content.decode()))
+    except UnicodeDecodeError:
+        return True
+    return bool(found.get("SECRET_KEY", "").strip())
+
+
+def with_secret_key(content: bytes) -> bytes:
+    """Replace an empty key, else append one."""
+    line = f"SECRET_KEY={secrets.token_urlsafe(50)}".encode()
+    replaced, count = EMPTY_KEY.subn(line, content)
+    if count:
+        return replaced
+    gap = b"" if not content or content.endswith(b"\n") else b"\n"
+    return content + gap + line + b"\n"
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write atomically, readable only by the owner."""
+    scratch = None
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=".env.", dir=path.parent)  # mode 0600
+        scratch = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            if path.exists():
+                keep_owner(file.fileno(), path.stat())
+            file.flush()
+            os.fsync(descriptor)
+        scratch.rename(path)
+    except OSError as error:
+        if scratch is not None:
+            scratch.unlink(missing_ok=True)
+        stop(f"{path} cannot be written ({error.strerror}); it needs a line SECRET_KEY=….")
+
+
+def keep_owner(descriptor: int, status: os.stat_result) -> None:
+    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+        os.fchown(descriptor, status.st_uid, status.st_gid)
 
 
 def load_settings() -> None:
@@ -90,13 +147,15 @@ def check_settings() -> None:
     found = [message for message in run_checks() if not message.is_silenced()]
     for message in found:
         word = "Error" if message.is_serious() else "Warning"
-        sys.stderr.write(f"{word}: {message.msg} {message.hint or ''}".rstrip() + f" ({message.id})\n")
+        sys.stderr.write(
+            f"{word}: {message.msg} {message.hint or ''}".rstrip() + f" ({message.id})\n"
+        )
     if any(message.is_serious() for message in found):
         stop("not started; the errors above say what to change in .env or the environment.")
 
 
 def check_address(host: str, port: int) -> None:
-    """gunicorn would try a port in use five times, and end in a traceback on a host that is not here."""
+    """Check early, because gunicorn tries a used port five times and shows a traceback for a foreign host."""
     bare = host.strip("[]")
     try:
         with socket.socket(socket.AF_INET6 if ":" in bare else socket.AF_INET) as listener:
@@ -104,9 +163,13 @@ def check_address(host: str, port: int) -> None:
             listener.bind((bare, port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            stop(f"Port {port} of {host} is in use: stop what listens there, or choose another with PORT=8001.")
+            stop(
+                f"Port {port} of {host} is in use: stop what listens there, or choose another with PORT=8001."
+            )
         if error.errno == errno.EACCES:
-            stop(f"Port {port} needs root's rights: choose one from 1024 up with PORT, and put a web server before it.")
+            stop(
+                f"Port {port} needs root's rights: choose one from 1024 up with PORT, and put a web server before it."
+            )
         stop(f"HOST={host} is not an address of this machine ({error.strerror}).")
 
 
@@ -121,11 +184,13 @@ def make_database() -> None:
         if not get_user_model().objects.filter(is_superuser=True).exists():
             say("Nobody can sign in to the admin yet: .venv/bin/python manage.py createsuperuser")
     except (DatabaseError, ImproperlyConfigured, InconsistentMigrationHistory) as error:
-        stop(f"The database {connection.settings_dict['NAME']} cannot be used: {' '.join(str(error).split())}")
+        stop(
+            f"The database {connection.settings_dict['NAME']} cannot be used: {' '.join(str(error).split())}"
+        )
 
 
 def make_sqlite_file(path: Path) -> None:
-    """Only the owner may read it, for it holds the tokens; SQLite makes its companions alike."""
+    """Readable only by the owner, because it holds tokens; SQLite gives its companion files the same mode."""
     hint = "make it writable or choose another with XPERT_TRAFFIC_DB_PATH."
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +199,15 @@ def make_sqlite_file(path: Path) -> None:
         stop(f"The database file {path} cannot be written ({error.strerror}): {hint}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         stop(f"The data folder {path.parent} cannot be written: {hint}")
+
+
+def make_served_files() -> None:
+    """Everything that is served as a file: static files and the agent."""
+    collect_static_files()
+    try:
+        build_agent(settings.PUBLIC_FOLDER / "agent")
+    except OSError as error:
+        stop(f"The agent cannot be built in {settings.PUBLIC_FOLDER} ({error.strerror}).")
 
 
 def collect_static_files() -> None:
@@ -154,7 +228,8 @@ def static_fingerprint() -> str:
     for finder in get_finders():
         for name, storage in finder.list(None):
             status = Path(storage.path(name)).stat()
-            digest.update(f"{storage.path(name)} {status.st_size} {status.st_mtime_ns}\n".encode())
+            # Without the folder, because an installation is built in one folder and moved to another.
+            digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 

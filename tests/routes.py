@@ -1,9 +1,20 @@
-"""Every route of the panel, with an address that leads to it; for tests that leave none out."""
+"""All routes of the panel, each with a matching address, for tests that must cover every route."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+# What an operator does with one subscriber by the API: the last part of the address.
+SUBSCRIBER_ACTIONS = (
+    "apply-plan",
+    "next-plan",
+    "renew",
+    "extend",
+    "restart-period",
+    "new-token",
+    "correct",
+)
 
 
 class Route(NamedTuple):
@@ -12,8 +23,11 @@ class Route(NamedTuple):
 
 
 def routes(values: Mapping[str, object]) -> list[Route]:
-    """``values``: what stands in the address, by the name of the parameter. A route without a name fails."""
-    return [Route(name, reverse(name, kwargs=_kwargs(pattern, values))) for name, pattern in _named("", get_resolver())]
+    """``values``: parts of the address by parameter name. A route without a name fails."""
+    return [
+        Route(name, reverse(name, kwargs=_kwargs(pattern, values)))
+        for name, pattern in _named("", get_resolver())
+    ]
 
 
 def _named(namespace: str, resolver: URLResolver) -> Iterator[tuple[str, URLPattern]]:

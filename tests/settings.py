@@ -1,4 +1,4 @@
-"""The project's settings with what tests need: nothing of the developer's own .env or environment."""
+"""The project's settings for tests, independent of the developer's .env and environment."""
 
 import atexit
 import os
@@ -23,7 +23,7 @@ for _name in [name for name in os.environ if name.startswith("XPERT_") or name i
 os.environ |= {
     "XPERT_ENV_FILE": os.devnull,
     "SECRET_KEY": "only-for-tests-" + "0123456789abcdef" * 4,
-    # A test that is about limits sets them.
+    # Off by default; tests about limits set them.
     "XPERT_RATE_REPORTS": "",
     "XPERT_RATE_SUBSCRIPTIONS": "",
     "XPERT_RATE_ADDRESS": "",
@@ -33,7 +33,7 @@ from xpert_panel.settings import *  # noqa: E402, F403
 from xpert_panel.settings import DATABASES, STORAGES  # noqa: E402
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file, not memory: threads and processes of one test share it, as in production.
+    # A file, not memory, because threads and processes of one test share it, as in production.
     _database = Path(tempfile.gettempdir()) / f"xpert-panel-tests-{secrets.token_hex(8)}.db"
     DATABASES["default"] |= {"NAME": str(_database), "TEST": {"NAME": str(_database)}}
 
@@ -45,6 +45,6 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-# Static files straight from the apps: no collectstatic before the tests.
+# Static files come directly from the apps, without collectstatic.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True

@@ -1,4 +1,4 @@
-"""The least that a project needs for the app ``subscriptions``, which builds on ``traffic``."""
+"""A minimal project with the app ``subscriptions``, which needs ``traffic``."""
 
 from tests.settings_traffic import *  # noqa: F403
 from tests.settings_traffic import INSTALLED_APPS

@@ -1,40 +1,7 @@
-"""The least that a project needs for the app ``traffic`` alone."""
+"""A minimal project with the app ``traffic``, which needs ``operations``."""
 
-SECRET_KEY = "only-for-tests-" + "0123456789abcdef" * 4
+from tests.settings_operations import *  # noqa: F403
+from tests.settings_operations import INSTALLED_APPS
 
-INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "django.contrib.messages",
-    "rest_framework",
-    "traffic",
-]
-
-MIDDLEWARE = [
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-]
-
-TEMPLATES = [
-    {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "APP_DIRS": True,
-        "OPTIONS": {
-            "context_processors": [
-                "django.template.context_processors.request",
-                "django.contrib.auth.context_processors.auth",
-                "django.contrib.messages.context_processors.messages",
-            ]
-        },
-    }
-]
-
+INSTALLED_APPS = [*INSTALLED_APPS, "traffic"]
 ROOT_URLCONF = "traffic.urls"
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-STATIC_URL = "/static/"
-USE_TZ = True

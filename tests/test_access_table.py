@@ -1,32 +1,50 @@
-"""Who may do what: every route × every role against one table. A route that is not in it fails."""
+"""Access control: every route and every role against one table. A route that is not in the table fails."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
+from django.utils import timezone
 from model_bakery import baker
+from pytest_django import Settings
 
-from subscriptions import sources
-from subscriptions.models import DirectConfig, Node, Source, SubscriptionHit
+from gateways.models import Gateway
+from integrations.marzban import admin_tokens, own_users
+from integrations.marzban.admin_tokens import Admin
+from integrations.marzban.models import HandOver, PanelIdentity, PanelLink
+from integrations.pulls import pulling
+from integrations.pulls.models import Panel
+from operations.api.authentication import create_api_key
+from operations.models import ApiKey, AuditEntry, CommandRun, Delivery, Receiver
+from subscriptions.models import Brand, DirectConfig, Node, Source, SubscriptionHit
 from subscriptions.models import Group as SubscriptionGroup
-from traffic.authentication import create_api_key
-from traffic.models import ApiKey, CommandRun, Delivery, Receiver, Server, Subscriber
-
-from .routes import routes
+from subscriptions.sources import refreshing
+from tests.integrations.marzban.panel import admin_token
+from tests.routes import routes
+from traffic.models import Plan, Reporter, Server, ServerLimit, Subscriber
 
 pytestmark = pytest.mark.django_db
 TOKEN = "token-of-somebody-123"
 KEYS = ("report key", "read key", "manage key")
+# Manage keys: limited to a group, limited to a server, expired, revoked.
+LIMITED_KEYS = ("group key", "server key")
+ENDED_KEYS = ("expired key", "revoked key")
+# Of a linked Marzban, by their bearer tokens.
+ADMINS = ("sudo admin", "other admin")
 STAFF = ("viewer", "operator", "superuser")
-# Somebody who knows a subscriber's token is "nobody" who asks with it.
-ROLES = ("nobody", *KEYS, *STAFF)
+# A panel's own subscription address, of which no link exists here.
+PANEL_PATH = {"folder": "sub", "token": TOKEN, "rest": ""}
+# A subscriber is "nobody" with a token in the request.
+ROLES = ("nobody", *KEYS, *LIMITED_KEYS, *ENDED_KEYS, *ADMINS, *STAFF)
 
 EVERYBODY = set(ROLES)
-READERS = {"read key", "manage key", *STAFF}
-MANAGERS = {"manage key", "operator", "superuser"}
+REPORTERS = EVERYBODY - {"read key", "other admin", *ENDED_KEYS}
+READERS = {"read key", "manage key", "sudo admin", *STAFF}
+MANAGERS = {"manage key", "sudo admin", "operator", "superuser"}
 ANY_STAFF = set(STAFF)
 OPERATORS = {"operator", "superuser"}
 SUPERUSER = {"superuser"}
@@ -34,33 +52,55 @@ NONE: set[str] = set()
 
 Rights = tuple[set[str], set[str]]
 
-# Who is let in, to read (GET) and to write (POST). Not let in: 401, 403, 405, or sent to the login page. Let in is also
-# who is then told that the address or the body is wrong.
+# The roles with access for GET and for POST. No access means 401, 403, 405 or a redirect to the login page. An error
+# about the address or the body counts as access.
 TABLE: dict[str, Rights] = {
-    # A token is all that a subscriber needs, and a reporter without a key.
-    "traffic:webhook": (NONE, EVERYBODY - {"read key"}),
+    # Subscribers, and reporters without a key, only need a token.
+    "traffic:webhook": (NONE, REPORTERS),
+    "traffic:meter-readings": (NONE, REPORTERS),
     "traffic:user": (EVERYBODY, NONE),
     "traffic:user-series": (EVERYBODY, NONE),
     "subscriptions:subscription": (EVERYBODY, NONE),
     "subscriptions:direct-subscription": (EVERYBODY, NONE),
-    # Public by their nature.
+    "subscriptions:servers": (EVERYBODY, NONE),
+    "marzban-panel:subscription": (EVERYBODY, NONE),
+    # Public.
     "healthz": (EVERYBODY, NONE),
     "readyz": (EVERYBODY, NONE),
     "schema": (EVERYBODY, NONE),
     "docs": (EVERYBODY, NONE),
+    "marzban:widget-script": (EVERYBODY, NONE),
     "set_language": (EVERYBODY, EVERYBODY),
+    # A key in the address alone, which here is wrong.
+    "three_x_ui:inform": (NONE, NONE),
+    # Its own key alone.
+    "gateways:config": (NONE, NONE),
+    "gateways:state": (NONE, NONE),
+    # Marzban by the secret of its link; 404 while no link has one.
+    "marzban:events": (NONE, EVERYBODY),
     # For operators.
     "metrics": (READERS, NONE),
     "traffic:marzban": (READERS, NONE),
+    "marzban:widget": (READERS | {"other admin"}, NONE),
     "traffic:global": (READERS, NONE),
     "traffic:global-series": (READERS, NONE),
     "traffic:database-info": (READERS, NONE),
-    "traffic:server": (READERS, NONE),
+    "traffic:server": (READERS | {"server key"}, NONE),
     "traffic:cleanup": (NONE, MANAGERS),
     "subscriptions:direct-configs": (READERS, MANAGERS),
     "subscriptions:direct-config": (READERS, NONE),
     "subscriptions:sources": (READERS, MANAGERS),
     "subscriptions:source": (READERS, NONE),
+    "subscriptions:subscribers": (READERS | {"group key"}, MANAGERS | {"group key"}),
+    "subscriptions:subscriber": (READERS | {"group key"}, NONE),
+    "subscriptions:subscribers-bulk": (NONE, MANAGERS | {"group key"}),
+    "subscriptions:subscriber-extend": (NONE, MANAGERS | {"group key"}),
+    "subscriptions:subscriber-restart-period": (NONE, MANAGERS | {"group key"}),
+    "subscriptions:subscriber-new-token": (NONE, MANAGERS | {"group key"}),
+    "subscriptions:subscriber-apply-plan": (NONE, MANAGERS | {"group key"}),
+    "subscriptions:subscriber-next-plan": (NONE, MANAGERS | {"group key"}),
+    "subscriptions:subscriber-renew": (NONE, MANAGERS | {"group key"}),
+    "subscriptions:subscriber-correct": (NONE, MANAGERS | {"group key"}),
     # The admin.
     "admin:login": (EVERYBODY, EVERYBODY),
     "admin:logout": (EVERYBODY - ANY_STAFF, EVERYBODY),
@@ -72,37 +112,48 @@ TABLE: dict[str, Rights] = {
     "admin:app_list": (ANY_STAFF, ANY_STAFF),
     "admin:view_on_site": (ANY_STAFF, ANY_STAFF),
     "admin:autocomplete": (NONE, NONE),  # asked without a field, as here
+    "admin:traffic_subscriber_link": (NONE, OPERATORS),
     "admin:subscriptions_directconfig_up": (NONE, OPERATORS),
     "admin:subscriptions_directconfig_down": (NONE, OPERATORS),
     "admin:subscriptions_source_refresh": (NONE, OPERATORS),
+    "admin:pulls_panel_read": (NONE, OPERATORS),
+    "admin:pulls_panel_try": (OPERATORS, OPERATORS),
     "admin:auth_user_password_change": (SUPERUSER, SUPERUSER),
+    "admin:marzban_panellink_difference": (ANY_STAFF, NONE),
 }
-# Pages of the models: to look, and to add, change and delete.
+# Pages of the models: view, and add, change and delete.
 MODELS: dict[str, Rights] = {
     "traffic_subscriber": (ANY_STAFF, OPERATORS),
     "traffic_server": (ANY_STAFF, OPERATORS),
+    "traffic_plan": (ANY_STAFF, OPERATORS),
+    "traffic_serverlimit": (ANY_STAFF, OPERATORS),
+    "traffic_reporter": (ANY_STAFF, OPERATORS),
     "subscriptions_directconfig": (ANY_STAFF, OPERATORS),
     "subscriptions_subscriptionhit": (ANY_STAFF, NONE),
+    "subscriptions_brand": (ANY_STAFF, OPERATORS),
     "subscriptions_source": (ANY_STAFF, OPERATORS),
     "subscriptions_node": (ANY_STAFF, OPERATORS),
     "subscriptions_group": (ANY_STAFF, OPERATORS),
-    "traffic_commandrun": (ANY_STAFF, NONE),
-    "traffic_receiver": (ANY_STAFF, OPERATORS),
-    "traffic_delivery": (ANY_STAFF, OPERATORS),
-    "traffic_apikey": (SUPERUSER, SUPERUSER),
+    "gateways_gateway": (ANY_STAFF, OPERATORS),
+    "pulls_panel": (ANY_STAFF, OPERATORS),
+    "operations_commandrun": (ANY_STAFF, NONE),
+    "operations_receiver": (ANY_STAFF, OPERATORS),
+    "operations_delivery": (ANY_STAFF, OPERATORS),
+    "operations_apikey": (SUPERUSER, SUPERUSER),
+    "operations_auditentry": (SUPERUSER, NONE),
     "auth_user": (SUPERUSER, SUPERUSER),
     "auth_group": (SUPERUSER, SUPERUSER),
+    "marzban_panellink": (ANY_STAFF, OPERATORS),
+    "marzban_panelidentity": (ANY_STAFF, NONE),
+    "marzban_handover": (ANY_STAFF, NONE),
 }
-# Those whose history is the panel's own.
-NOTED = {"traffic_subscriber", "traffic_server", "traffic_apikey"}
-# What nobody may: servers are born in reports, keys are revoked so that one can see what was, and nodes come and go
-# with their source.
+# Forbidden for everybody: servers are created by reports, keys are revoked so that they stay visible, nodes follow
+# their source, a panel is linked by a form of its own, and there is one brand.
 NEVER = {
-    "admin:traffic_server_add", "admin:traffic_apikey_delete", "admin:subscriptions_node_add",
-    "admin:subscriptions_node_delete", "admin:traffic_delivery_add", "admin:traffic_delivery_delete",
+    "admin:marzban_panellink_add",
+    "admin:traffic_server_add", "admin:traffic_reporter_add", "admin:traffic_reporter_delete", "admin:operations_apikey_delete", "admin:subscriptions_node_add",
+    "admin:subscriptions_node_delete", "admin:subscriptions_brand_add", "admin:subscriptions_brand_delete", "admin:operations_delivery_add", "admin:operations_delivery_delete",
 }  # fmt: skip
-# Of these the history is ours: what was noted of them.
-NOTED = {"traffic_subscriber", "traffic_server", "traffic_apikey"}
 
 
 def expected(name: str) -> Rights:
@@ -113,24 +164,52 @@ def expected(name: str) -> Rights:
     page = name.removeprefix(f"admin:{model}_")
     if name in NEVER:
         return NONE, NONE
-    if page in {"usage", "export", "history", "changelist"}:
-        # Of Django's own pages of history a POST is one more way to look.
-        is_djangos = page == "changelist" or (page == "history" and model not in NOTED)
-        return look, (look if is_djangos else NONE)
+    if page in {"bill", "statement"}:
+        return look, NONE
+    if page == "columns":
+        return NONE, look
+    if page in {"usage", "overview", "export", "history", "changelist", "reported"}:
+        # Of Django's own list a POST is one more way to look.
+        return look, (look if page == "changelist" else NONE)
     return (look if page == "change" else write), write
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "refresh_soon", lambda pks: None)
+    monkeypatch.setattr(refreshing, "refresh_soon", lambda pks: None)
+    monkeypatch.setattr(pulling, "pull_soon", lambda pks: None)
+
+
+def with_key(secret: str) -> Client:
+    return Client(headers={"authorization": f"Bearer {secret}"})
+
+
+def limited_and_ended() -> Iterator[tuple[str, str]]:
+    group = SubscriptionGroup.objects.create(name="Berlin")
+    limits = {"groups": str(group.pk)}, {"servers": "vpn.example.com"}
+    for role, options in zip(LIMITED_KEYS, limits, strict=True):
+        yield role, create_api_key(role, "manage", None, options)[1]
+    now = timezone.now()
+    yield "expired key", create_api_key("expired", "manage", now)[1]
+    revoked, secret = create_api_key("revoked", "manage")
+    ApiKey.objects.filter(pk=revoked.pk).update(revoked_at=now)
+    yield "revoked key", secret
 
 
 @pytest.fixture
-def clients() -> dict[str, Client]:
+def clients(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> dict[str, Client]:
     found = {"nobody": Client()}
+    settings.XPERT_MARZBAN_URL = "http://marzban.example.com"
+    admins = {admin_token(role): Admin(role, is_sudo=role == "sudo admin") for role in ADMINS}
+    monkeypatch.setattr(admin_tokens, "find", admins.get)
+    monkeypatch.setattr(own_users, "names", lambda token: frozenset())
+    for token, admin in admins.items():
+        found[admin.username] = Client(headers={"authorization": f"Bearer {token}"})
     for key in KEYS:
         scope = key.removesuffix(" key")
-        found[key] = Client(headers={"authorization": f"Bearer {create_api_key(scope, scope)[1]}"})
+        found[key] = with_key(create_api_key(scope, scope)[1])
+    for key, secret in limited_and_ended():
+        found[key] = with_key(secret)
     for role in STAFF:
         user = User.objects.create_user(role, is_staff=True, is_superuser=role == "superuser")
         if role != "superuser":
@@ -141,25 +220,49 @@ def clients() -> dict[str, Client]:
 
 
 def values_for(name: str) -> dict[str, object]:
-    """An object of each model; the address of a page names the one of its own."""
+    """One object of each model; the address of a page names the object of its model."""
     made: dict[str, Any] = {
         "traffic_subscriber": Subscriber.objects.create(token=TOKEN, name="Ann"),
+        "traffic_plan": Plan.objects.create(name="Month"),
+        "traffic_serverlimit": ServerLimit.objects.create(name="Berlin", data_limit=1),
         "traffic_server": baker.make(Server, host="vpn.example.com", port=443, protocol="vless"),
-        "traffic_commandrun": baker.make(CommandRun, command="cleanup_traffic"),
-        "traffic_apikey": create_api_key("key", "read")[0],
-        "traffic_receiver": (receiver := baker.make(Receiver, kind="webhook", target="http://127.0.0.1:1/")),
-        "traffic_delivery": baker.make(Delivery, receiver=receiver),
-        "subscriptions_directconfig": baker.make(DirectConfig, raw="vless://x@a.example:443", position=1),
+        "traffic_reporter": baker.make(
+            Reporter, origin="pull:1", meter="m", grade="provider", api_key=None, subscriber=None
+        ),
+        "operations_commandrun": baker.make(CommandRun, command="cleanup_traffic"),
+        "operations_apikey": create_api_key("key", "read")[0],
+        "operations_auditentry": baker.make(AuditEntry, target_kind="auth.user", target_id=1),
+        "operations_receiver": (
+            receiver := baker.make(Receiver, kind="webhook", target="http://127.0.0.1:1/")
+        ),
+        "operations_delivery": baker.make(Delivery, receiver=receiver),
+        "subscriptions_directconfig": baker.make(
+            DirectConfig, raw="vless://x@a.example:443", position=1
+        ),
         "subscriptions_source": (source := baker.make(Source, url="https://a.example/")),
         "subscriptions_node": baker.make(Node, source=source),
+        "gateways_gateway": baker.make(Gateway, name="gw", key=create_api_key("gw", "bound")[0]),
+        "subscriptions_brand": Brand.objects.create(pk=1),
+        "pulls_panel": baker.make(Panel, kind="3x-ui", access="key", url="https://10.0.0.5"),
         "subscriptions_group": baker.make(SubscriptionGroup),
         "auth_user": baker.make(User),
         "auth_group": Group.objects.create(name="some"),
+        "marzban_panellink": (link := baker.make(PanelLink, url="http://127.0.0.1:1")),
+        "marzban_panelidentity": baker.make(PanelIdentity, link=link),
+        "marzban_handover": baker.make(HandOver, link=link, made_at=timezone.now()),
     }
     made["subscriptions_subscriptionhit"] = baker.make(
-        SubscriptionHit, subscriber=made["traffic_subscriber"], client="app", status=200, milliseconds=1
+        SubscriptionHit,
+        subscriber=made["traffic_subscriber"],
+        client="app",
+        status=200,
+        milliseconds=1,
     )
-    of_page = (model for model in made if name.startswith((f"admin:{model}_", f"{model.replace('_', ':')}")))
+    of_page = (
+        model
+        for model in made
+        if name.startswith((f"admin:{model}_", f"{model.replace('_', ':')}"))
+    )
     model = next(of_page, "subscriptions_directconfig")
     return {
         "object_id": made[model].pk,
@@ -171,7 +274,9 @@ def values_for(name: str) -> dict[str, object]:
         "app_label": "traffic",
         "content_type_id": ContentType.objects.get_for_model(ApiKey).pk,
         "kind": "csv",
+        "key": "wrong",
         "name": "x",
+        **PANEL_PATH,
     }
 
 
@@ -182,8 +287,9 @@ def is_let_in(response: Any) -> bool:
 
 
 _ALL = sorted({route.name for route in routes(dict.fromkeys(
-    ("object_id", "id", "pk", "user_token", "server", "port", "app_label", "content_type_id", "kind", "name"), 1
-) | {"app_label": "traffic"})})  # fmt: skip
+    ("object_id", "id", "pk", "user_token", "server", "port", "app_label", "content_type_id", "kind", "key", "name",
+    *PANEL_PATH), 1
+) | {"app_label": "traffic", **PANEL_PATH})})  # fmt: skip
 
 
 def test_every_route_is_in_the_table() -> None:
@@ -193,14 +299,16 @@ def test_every_route_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("name", _ALL)
-def test_a_role_gets_what_the_table_says_and_nothing_else(name: str, clients: dict[str, Client]) -> None:
+def test_a_role_has_exactly_the_access_in_the_table(name: str, clients: dict[str, Client]) -> None:
     (url,) = {route.url for route in routes(values_for(name)) if route.name == name}
     for method, allowed in zip(("get", "post"), expected(name), strict=True):
         let_in = {
             role
             for role, client in clients.items()
             if is_let_in(
-                getattr(client, method)(url, **({"content_type": "application/json"} if "/api/" in url else {}))
+                getattr(client, method)(
+                    url, **({"content_type": "application/json"} if "/api/" in url else {})
+                )
             )
         }
         assert let_in == allowed, f"{method} {url}"

@@ -1,4 +1,4 @@
-"""Each app in a project of its own that has nothing else: as somebody else would reuse it."""
+"""Each app works in a project without the others, so that it can be reused."""
 
 import os
 import subprocess
@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("app", ["traffic", "subscriptions"])
-@pytest.mark.parametrize("command", ["check --fail-level WARNING", "migrate -v0", "makemigrations --check --dry-run"])
-def test_an_app_stands_alone(app: str, command: str) -> None:
+@pytest.mark.parametrize(
+    "app",
+    ["operations", "traffic", "subscriptions", "gateways", "marzban", "three_x_ui", "pulls"],
+)
+@pytest.mark.parametrize(
+    "command", ["check --fail-level WARNING", "migrate -v0", "makemigrations --check --dry-run"]
+)
+def test_an_app_works_alone(app: str, command: str) -> None:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     done = subprocess.run(
         [sys.executable, "-W", "error", "manage.py", *command.split()],
@@ -26,13 +33,23 @@ def test_an_app_stands_alone(app: str, command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_traffic_knows_nothing_of_those_who_use_it() -> None:
-    forbidden = ("subscriptions", "xpert_panel")
-    code = "import os, sys, django; django.setup(); import traffic.urls; print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("app", "loads", "forbidden"),
+    [
+        ("operations", "operations.apps", ("traffic", "subscriptions", "gateways", "xpert_panel")),
+        ("traffic", "traffic.urls", ("subscriptions", "gateways", "xpert_panel")),
+        ("subscriptions", "subscriptions.urls", ("gateways", "xpert_panel")),
+        ("gateways", "gateways.urls", ("xpert_panel",)),
+    ],
+)
+def test_an_app_does_not_import_the_apps_above_it(
+    app: str, loads: str, forbidden: tuple[str, ...]
+) -> None:
+    code = f"import sys, django; django.setup(); import {loads}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "tests.settings_traffic"},
+        env={"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": f"tests.settings_{app}"},
         capture_output=True,
         text=True,
         timeout=120,

@@ -1,4 +1,4 @@
-"""Backup and restore as an operator does it: real commands on a database of their own, while a real panel counts."""
+"""Backup and restore as an operator uses them: real commands on a separate database, while a real panel counts."""
 
 import contextlib
 import gzip
@@ -20,22 +20,35 @@ import pytest
 import requests
 from django.conf import settings
 
-from .test_crash import PATIENCE, REPOSITORY, Panel, database, expected_sums, panel, reports_of, stored_sums
-from .test_scripts import environment
+from tests.test_crash import (
+    PATIENCE,
+    REPOSITORY,
+    Panel,
+    database,
+    expected_sums,
+    panel,
+    reports_of,
+    stored_sums,
+)
+from tests.test_scripts import environment
 
 __all__ = ["database", "panel"]  # fixtures
 
 IS_SQLITE = settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
 sqlite_only = pytest.mark.skipif(not IS_SQLITE, reason="about the SQLite file")
-pytestmark = pytest.mark.skipif(
-    not IS_SQLITE and shutil.which("pg_dump") is None, reason="needs pg_dump: apt-get install postgresql-client"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not IS_SQLITE and shutil.which("pg_dump") is None,
+        reason="needs pg_dump: apt-get install postgresql-client",
+    ),
+    pytest.mark.slow,
+]
 
 RECORD = """
 import django
 django.setup()
 from django.utils import timezone
-from traffic.recording import record
+from traffic.ledger.recording import record
 from traffic.reports import Report
 now = timezone.now()
 moment = int(now.timestamp())
@@ -46,7 +59,7 @@ for number in range(3):
 
 
 class Place:
-    """An installation that no server runs in."""
+    """An installation without a running server."""
 
     def __init__(self, database: dict[str, str], folder: Path) -> None:
         self.folder = folder
@@ -78,7 +91,7 @@ class Place:
         return done.stdout
 
     def refused(self, *arguments: str) -> str:
-        """What a command says that ends with exit code 1 and without a traceback."""
+        """The error output of a command that exits with 1 and shows no traceback."""
         done = self.run("manage.py", *arguments)
         assert done.returncode == 1, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
@@ -95,15 +108,15 @@ class Place:
 
     def sums(self) -> str:
         script = (
-            "from traffic.backups.totals import measure; print(sorted(item for item in measure().items() if item[0] != 'traffic_commandrun'));"
+            "from operations.backups.totals import measure; print(sorted(item for item in measure().items() if item[0] != 'operations_commandrun'));"
             "from traffic.models import Subscriber; print(list(Subscriber.objects.order_by('pk').values_list('pk', 'token')))"
         )
-        # What apps log at their start comes before it.
+        # Log lines of the apps' start come before it.
         return "\n".join(self.manage("shell", "-v0", "-c", script).splitlines()[-2:])
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
-        """Somebody else who has the database open, as an idle panel has."""
+        """Another process that has the database open, like an idle panel."""
         other: Any
         if IS_SQLITE:
             other = sqlite3.connect(self.environment["XPERT_TRAFFIC_DB_PATH"])
@@ -122,7 +135,7 @@ class Place:
             connection.execute("CREATE SCHEMA public")
 
     def forget_a_migration(self) -> None:
-        """As if the database were of a version before sessions were stored."""
+        """Make the database look like one from a version without sessions."""
         self.execute("DROP TABLE django_session")
         self.execute("DELETE FROM django_migrations WHERE app = 'sessions'")
 
@@ -136,7 +149,9 @@ def place(database: dict[str, str], tmp_path: Path) -> Place:
     return Place(database, tmp_path)
 
 
-def test_a_backup_made_under_load_restores_to_the_moment_of_the_backup(panel: Panel, tmp_path: Path) -> None:
+def test_a_backup_made_under_load_restores_to_the_moment_of_the_backup(
+    panel: Panel, tmp_path: Path
+) -> None:
     panel.wait()
     acknowledged: list[dict[str, Any]] = []
     errors: list[BaseException] = []
@@ -148,7 +163,9 @@ def test_a_backup_made_under_load_restores_to_the_moment_of_the_backup(panel: Pa
             while not stop.is_set():
                 for report in reports_of(1000 * client + number, draw):
                     if not stop.is_set():
-                        answer = requests.post(f"{panel.url}/traffic-webhook", json=report, timeout=30)
+                        answer = requests.post(
+                            f"{panel.url}/traffic-webhook", json=report, timeout=30
+                        )
                         assert answer.status_code == 200, answer.text
                         acknowledged.append(report)
                 number += 1
@@ -180,11 +197,13 @@ def test_a_backup_made_under_load_restores_to_the_moment_of_the_backup(panel: Pa
     script = "from traffic.models import ReceivedEvent as E; print(*E.objects.values_list('event_id', flat=True))"
     held = set(panel.manage("shell", "-v0", "-c", script).splitlines()[-1].split())
     assert set(before) <= held
-    assert stored_sums(panel) == expected_sums([report for report in acknowledged if report["event_id"] in held])
+    assert stored_sums(panel) == expected_sums(
+        [report for report in acknowledged if report["event_id"] in held]
+    )
     assert "All sums agree" in panel.manage("check_traffic")
 
 
-def test_what_was_counted_after_the_backup_is_gone_after_the_restore(place: Place) -> None:
+def test_usage_counted_after_the_backup_is_lost_after_the_restore(place: Place) -> None:
     place.record()
     before = place.sums()
     backup = place.backup()
@@ -205,7 +224,7 @@ def test_a_restore_asks_on_a_terminal_and_refuses_without_one(place: Place) -> N
     backup, before = place.backup(), place.sums()
     place.record()
     after = place.sums()
-    assert "say --yes" in place.refused("restore_traffic", str(backup))
+    assert "use --yes" in place.refused("restore_traffic", str(backup))
     assert place.sums() == after != before
 
 
@@ -233,14 +252,16 @@ def test_a_backup_of_an_older_version_is_brought_up_to_this_one(place: Place) ->
 
 def test_a_backup_of_a_newer_version_is_refused(place: Place) -> None:
     place.record()
-    place.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('traffic', '0999_later', '2030-01-01')")
+    place.execute(
+        "INSERT INTO django_migrations (app, name, applied) VALUES ('traffic', '0999_later', '2030-01-01')"
+    )
     backup = place.backup()
     place.execute("DELETE FROM django_migrations WHERE name = '0999_later'")
     place.record()
     before = place.sums()
     for option in ("--dry-run", "--yes"):
         said = place.refused("restore_traffic", str(backup), option)
-        assert "newer version (it knows traffic 0999_later)" in said
+        assert "newer version (it has traffic 0999_later)" in said
     assert place.sums() == before
 
 
@@ -296,9 +317,19 @@ def test_a_backup_that_does_not_fit_leaves_nothing_behind(place: Place) -> None:
     place.record()
     kept = place.backup()
     content = kept.read_bytes()
-    limited = ["bash", "-c", f"ulimit -f 4; trap '' XFSZ; exec {sys.executable} manage.py backup_traffic {kept}"]
+    limited = [
+        "bash",
+        "-c",
+        f"ulimit -f 4; trap '' XFSZ; exec {sys.executable} manage.py backup_traffic {kept}",
+    ]
     done = subprocess.run(
-        limited, cwd=REPOSITORY, env=place.environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        limited,
+        cwd=REPOSITORY,
+        env=place.environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 1
     assert "No backup:" in done.stderr
@@ -309,16 +340,16 @@ def test_a_backup_that_does_not_fit_leaves_nothing_behind(place: Place) -> None:
 
 @sqlite_only
 def test_a_restore_that_is_killed_leaves_the_database_as_it_was(place: Place) -> None:
-    """At any moment: the new content comes in one transaction."""
+    """It is killed at a random moment; the new content is written in one transaction."""
     place.record()
     backup = place.backup()
     place.record()
     before = place.sums()
     script = (
-        "import os, signal, sys; from traffic import backups\n"
+        "import os, signal, sys; from operations import backups\n"
         "def stop(stage, done, total):\n"
         "    if stage == 'restoring': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "from traffic.backups import sqlite; sqlite._PAGES = 20\n"
+        "from operations.backups import sqlite; sqlite._PAGES = 20\n"
         f"backups.restore(__import__('pathlib').Path({str(backup)!r}), stop)"
     )
     done = place.run("manage.py", "shell", "-v0", "-c", script)

@@ -1,4 +1,4 @@
-"""What lies in deploy/, tried with the programs it is made for; a program that is missing is skipped."""
+"""Tests the files in deploy/ with the programs that use them; tests of missing programs are skipped."""
 
 import json
 import os
@@ -19,8 +19,11 @@ import yaml
 from django.core.management import get_commands
 from django.test import Client
 
-from .test_crash import PATIENCE, Panel, own_database
-from .test_scripts import REPOSITORY, free_port
+from tests.ports import free_port
+from tests.test_crash import PATIENCE, Panel, own_database
+from tests.test_scripts import REPOSITORY
+
+pytestmark = pytest.mark.slow
 
 DEPLOY = REPOSITORY / "deploy"
 UNITS = sorted((DEPLOY / "systemd").iterdir())
@@ -43,7 +46,9 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "script", prefix / "script")
     (prefix / ".venv/bin/python").symlink_to("/bin/sh")
     for unit in UNITS:
-        text = re.sub(r"(?m)^(User|Group)=.*", r"\1=root", unit.read_text()).replace("/opt/xpert_panel", str(prefix))
+        text = re.sub(r"(?m)^(User|Group)=.*", r"\1=root", unit.read_text()).replace(
+            "/opt/xpert_panel", str(prefix)
+        )
         (tmp_path / unit.name.replace("@.", "@cleanup_traffic.")).write_text(text)
     units = [str(path) for path in tmp_path.iterdir() if path.is_file()]
     done = subprocess.run(
@@ -58,21 +63,31 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 
 
 @needs("systemd-analyze")
-@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit.suffix == ".timer"], ids=lambda unit: str(unit.stem))
+@pytest.mark.parametrize(
+    "unit", [unit for unit in UNITS if unit.suffix == ".timer"], ids=lambda unit: str(unit.stem)
+)
 def test_systemd_takes_the_calendar_of_a_timer(unit: Path) -> None:
     (when,) = re.findall(r"(?m)^OnCalendar=(.*)", unit.read_text())
-    subprocess.run(["systemd-analyze", "calendar", when], capture_output=True, timeout=PATIENCE, check=True)
+    subprocess.run(
+        ["systemd-analyze", "calendar", when], capture_output=True, timeout=PATIENCE, check=True
+    )
 
 
 def test_only_the_data_folder_can_be_written_by_the_services() -> None:
-    for name in ("xpert-panel.service", "xpert-panel@.service"):
+    for name in ("xpert-panel.service", "xpert-panel@.service", "xpert-panel-marzban-node.service"):
         text = (DEPLOY / "systemd" / name).read_text()
         assert re.findall(r"(?m)^ReadWritePaths=(.*)", text) == ["/opt/xpert_panel/data"]
-        assert {"ProtectSystem=strict", "NoNewPrivileges=true", "User=xpert-panel"} <= set(text.splitlines())
+        assert {"ProtectSystem=strict", "NoNewPrivileges=true", "User=xpert-panel"} <= set(
+            text.splitlines()
+        )
 
 
 def test_timers_crontab_and_container_start_the_same_commands() -> None:
-    timers = {name for unit in UNITS for name in re.findall(r"(?m)^Unit=xpert-panel@(\w+)\.service", unit.read_text())}
+    timers = {
+        name
+        for unit in UNITS
+        for name in re.findall(r"(?m)^Unit=xpert-panel@(\w+)\.service", unit.read_text())
+    }
     in_crontab = set(re.findall(r"manage\.py (\w+)", (DEPLOY / "crontab").read_text()))
     in_container = set(re.findall(r"run (\w+_\w+)", (DEPLOY / "every").read_text()))
     assert timers == in_crontab == in_container
@@ -84,8 +99,16 @@ def test_timers_crontab_and_container_start_the_same_commands() -> None:
 
 def test_the_image_gets_all_code_and_nothing_else() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text()
-    allowed = {line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    copied = {name for line in re.findall(r"(?m)^COPY (?!--from)(.*)", dockerfile) for name in line.split()[:-1]}
+    allowed = {
+        line[1:]
+        for line in (REPOSITORY / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copied = {
+        name
+        for line in re.findall(r"(?m)^COPY (?!--from)(.*)", dockerfile)
+        for name in line.split()[:-1]
+    }
     assert copied - {"script/_setup"} == allowed
     assert all((REPOSITORY / name).exists() for name in copied)
     assert "\nUSER 10001:10001\n" in dockerfile
@@ -94,16 +117,25 @@ def test_the_image_gets_all_code_and_nothing_else() -> None:
 def test_the_linter_of_dockerfiles_finds_nothing() -> None:
     hadolint = Path(sys.executable).parent / "hadolint"
     done = subprocess.run(
-        [hadolint, "--no-color", DEPLOY / "Dockerfile"], capture_output=True, text=True, timeout=PATIENCE, check=False
+        [hadolint, "--no-color", DEPLOY / "Dockerfile"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_containers_are_bound_to_this_machine_and_have_no_default_secrets() -> None:
+def test_the_containers_only_listen_locally_and_have_no_default_secrets() -> None:
     text = (DEPLOY / "compose.yaml").read_text()
     compose = yaml.safe_load(text)
     assert compose["services"]["panel"]["ports"] == ["127.0.0.1:8000:8000"]
-    assert [name for name, service in compose["services"].items() if "ports" in service] == ["panel"]
+    assert [name for name, service in compose["services"].items() if "ports" in service] == [
+        "panel",
+        "marzban-node",
+    ]
+    ports = compose["services"]["marzban-node"]["ports"]
+    assert [port.rpartition(":")[0] for port in ports] == ["127.0.0.1:62060", "127.0.0.1:62061"]
     assert "${SECRET_KEY:?" in text
     assert "${POSTGRES_PASSWORD:?" in text
 
@@ -113,7 +145,7 @@ def test_the_containers_are_bound_to_this_machine_and_have_no_default_secrets() 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("file", ["grafana.json", "alerts.yml"])
-def test_dashboard_and_alerts_ask_for_what_the_panel_tells(file: str, reader: Client) -> None:
+def test_dashboard_and_alerts_only_query_existing_metrics(file: str, reader: Client) -> None:
     told = set(re.findall(r"(?m)^# TYPE (\w+)", reader.get("/metrics").content.decode()))
     asked = set(re.findall(r"\bxpert_\w+", (DEPLOY / file).read_text()))
     later = {"xpert_last_report_timestamp_seconds"}  # once there is a report
@@ -126,7 +158,8 @@ def test_the_dashboard_is_one_that_grafana_imports() -> None:
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids))
     assert all(
-        panel["targets"] and panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in dashboard["panels"]
+        panel["targets"] and panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+        for panel in dashboard["panels"]
     )
 
 
@@ -134,7 +167,7 @@ def test_the_dashboard_is_one_that_grafana_imports() -> None:
 
 
 class Site:
-    """nginx with our site, on free ports, before a panel of its own."""
+    """nginx with our site, on free ports, in front of a separate panel."""
 
     def __init__(self, folder: Path, panel: Panel) -> None:
         self.folder, self.panel = folder, panel
@@ -144,7 +177,15 @@ class Site:
         self._configuration()
         with (folder / "nginx.out").open("w") as out:
             self.process = subprocess.Popen(
-                ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "start.log")],
+                [
+                    "nginx",
+                    "-p",
+                    str(folder),
+                    "-c",
+                    str(folder / "nginx.conf"),
+                    "-e",
+                    str(folder / "start.log"),
+                ],
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
@@ -170,7 +211,8 @@ class Site:
             site = site.replace(old, new)
         site = re.sub(r"(?m)^.*listen \[::\].*\n", "", site)
         temporary = "".join(
-            f"{kind}_temp_path {self.folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            f"{kind}_temp_path {self.folder}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         user = "user root;\n" if os.geteuid() == 0 else ""
         (self.folder / "nginx.conf").write_text(
@@ -210,7 +252,7 @@ class Site:
         return (self.folder / "xpert-panel.log").read_text()
 
     def wait_for_log(self, id_: str) -> None:
-        """The line is written after the answer was sent."""
+        """Waits, because the line is written after the answer was sent."""
         end = time.monotonic() + PATIENCE
         while id_ not in self.log:
             assert time.monotonic() < end
@@ -220,11 +262,17 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("nginx")
-    settings = {"XPERT_TRUSTED_PROXIES": "1", "XPERT_HTTPS": "True", "XPERT_DOMAIN": "your-domain.com"}
+    settings = {
+        "XPERT_TRUSTED_PROXIES": "1",
+        "XPERT_HTTPS": "True",
+        "XPERT_DOMAIN": "your-domain.com",
+    }
     with own_database(folder) as database:
         panel = Panel(database, folder / "server.log", **settings)
         try:
             panel.wait()
+            # Open access creates nobody for those who come through a proxy.
+            panel.manage("create_subscriber", "Ann", "--token", SECRET)
             found = Site(folder, panel)
             yield found
             found.stop()
@@ -232,20 +280,28 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             panel.kill_everything()
 
 
-nginx = [needs("nginx"), needs("openssl"), pytest.mark.filterwarnings("ignore:Unverified HTTPS request")]
+nginx = [
+    needs("nginx"),
+    needs("openssl"),
+    pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),
+]
 
 
 class TestNginx:
     pytestmark = nginx
 
     def test_reports_go_through_over_tls(self, site: Site) -> None:
-        answer = site.ask("POST", "/api/xpert/traffic-webhook", json=REPORT | {"user_token": SECRET})
+        answer = site.ask(
+            "POST", "/api/xpert/traffic-webhook", json=REPORT | {"user_token": SECRET}
+        )
         assert (answer.status_code, answer.json()["status"]) == (200, "success")
         assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
 
     def test_links_say_https(self, site: Site) -> None:
         answer = site.ask("GET", f"/api/xpert/sub?user_token={SECRET}")
-        assert answer.headers["Traffic-Webhook"] == "https://your-domain.com/api/xpert/traffic-webhook"
+        assert (
+            answer.headers["Traffic-Webhook"] == "https://your-domain.com/api/xpert/traffic-webhook"
+        )
 
     def test_plain_http_is_sent_to_https(self, site: Site) -> None:
         answer = requests.get(
@@ -257,8 +313,12 @@ class TestNginx:
         assert answer.status_code == 301
         assert answer.headers["Location"] == "https://your-domain.com/api/xpert/sub?user_token=x"
 
-    def test_what_a_client_claims_of_itself_is_not_believed(self, site: Site) -> None:
-        forged = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Request-Id": "forged-by-the-client"}
+    def test_forwarded_headers_of_a_client_are_ignored(self, site: Site) -> None:
+        forged = {
+            "X-Forwarded-For": "127.0.0.1",
+            "X-Forwarded-Proto": "http",
+            "X-Request-Id": "forged-by-the-client",
+        }
         answer = site.ask("GET", "/api/xpert/traffic-stats/global", headers=forged)
         assert answer.status_code == 401
         assert answer.headers["X-Request-Id"] != "forged-by-the-client"
@@ -269,11 +329,16 @@ class TestNginx:
         assert f"[{id_}]" in site.panel.log.read_text()
         site.wait_for_log(id_)
 
-    def test_a_body_of_four_mebibytes_is_the_panel_s_to_judge_and_a_larger_one_is_not(self, site: Site) -> None:
+    def test_a_body_of_four_mebibytes_is_the_panel_s_to_judge_and_a_larger_one_is_not(
+        self, site: Site
+    ) -> None:
         path = "/api/xpert/traffic-webhook"
         json_ = {"Content-Type": "application/json"}
         answer = site.ask("POST", path, data=b"[" + b" " * (2**22 + 1), headers=json_)
-        assert (answer.status_code, answer.json()) == (413, {"detail": "The body is larger than 4096 KiB."})
+        assert (answer.status_code, answer.json()) == (
+            413,
+            {"detail": "The body is larger than 4096 KiB."},
+        )
         answer = site.ask("POST", path, data=b" " * (5 * 2**20 + 1), headers=json_)
         assert answer.status_code == 413
         assert "nginx" in answer.text
@@ -284,11 +349,17 @@ class TestNginx:
             f"/api/xpert/sub?user_token={SECRET}", f"/api/xpert/sub/{SECRET}", f"/{SECRET}", f"/admin/?{SECRET}",
             f"/static/{SECRET}", f"/api/xpert/direct-configs/{SECRET}", f"/api/xpert/{SECRET}/", f"/healthz/{SECRET}",
         ):  # fmt: skip
-            site.ask("GET", path, headers={"Authorization": f"Bearer {KEY}", "Referer": f"https://x/{SECRET}"})
+            site.ask(
+                "GET",
+                path,
+                headers={"Authorization": f"Bearer {KEY}", "Referer": f"https://x/{SECRET}"},
+            )
         with socket.create_connection(("127.0.0.1", site.https), timeout=PATIENCE) as plain:
             context = ssl._create_unverified_context()  # noqa: S323
             with context.wrap_socket(plain) as connection:
-                connection.sendall(f"GET /api/xpert/sub?user_token={SECRET} HTTP/9.9\r\n\r\n".encode())
+                connection.sendall(
+                    f"GET /api/xpert/sub?user_token={SECRET} HTTP/9.9\r\n\r\n".encode()
+                )
                 connection.recv(1000)
         id_ = site.ask("GET", "/healthz").headers["X-Request-Id"]
         site.wait_for_log(id_)

@@ -1,4 +1,4 @@
-"""That a 200 means on disk: counted syncs, snapshots as a power cut would leave them, a full disk."""
+"""A 200 means that the report is on disk: counts syncs, simulates power cuts and a full disk."""
 
 import contextlib
 import os
@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +21,35 @@ import pytest
 import requests
 from django.conf import settings
 
-from .test_crash import REPOSITORY, Panel, database, expected_sums, panel, reports_of, stored_sums
+from tests.test_crash import (
+    REPOSITORY,
+    Panel,
+    database,
+    expected_sums,
+    panel,
+    reports_of,
+    stored_sums,
+)
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["database", "panel"]  # fixtures
 
 IS_SQLITE = settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
 sqlite_only = pytest.mark.skipif(not IS_SQLITE, reason="about the SQLite file")
 
-# Records one report after the other, each in its own transaction.
+# Records the reports one by one, each in a separate transaction.
 RECORD = """
 import sys, django
 django.setup()
 from django.utils import timezone
-from traffic.group_commit import submit
+from traffic.ledger.group_commit import submit
+from traffic.ledger.recording import Reports
 from traffic.reports import Report
 for number in range(int(sys.argv[1])):
-    report = Report("ann", "vpn.example.com", 443, "vless", 1, 2, int(timezone.now().timestamp()))
-    submit([report], create_subscribers=True)
+    now = timezone.now()
+    report = Report("ann", "vpn.example.com", 443, "vless", 1, 2, int(now.timestamp()))
+    submit(Reports([report]), now, create_subscribers=True)
 """
 
 
@@ -45,7 +58,7 @@ def post(panel: Panel, report: dict[str, Any]) -> int:
 
 
 def syncs(panel: Panel, reports: int, trace: Path) -> int:
-    """How often the disk is told to write while so many reports are recorded."""
+    """The number of syncs while the given number of reports is recorded."""
     strace = ["strace", "-f", "-e", "trace=fsync,fdatasync", "-o", str(trace)]
     command = [*strace, sys.executable, "-c", RECORD, str(reports)]
     subprocess.run(command, cwd=REPOSITORY, env=panel.environment, check=True, timeout=120)
@@ -54,13 +67,15 @@ def syncs(panel: Panel, reports: int, trace: Path) -> int:
 
 @sqlite_only
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace: apt-get install strace")
-def test_every_lone_report_reaches_the_disk_before_it_is_acknowledged(panel: Panel, tmp_path: Path) -> None:
+def test_every_lone_report_reaches_the_disk_before_it_is_acknowledged(
+    panel: Panel, tmp_path: Path
+) -> None:
     few, many = syncs(panel, 5, tmp_path / "few"), syncs(panel, 25, tmp_path / "many")
     assert many - few >= 20
 
 
 @sqlite_only
-def test_what_a_power_cut_leaves_is_consistent_and_holds_all_that_was_acknowledged(
+def test_after_a_power_cut_the_database_is_consistent_and_holds_every_acknowledged_report(
     panel: Panel, tmp_path: Path
 ) -> None:
     draw = random.Random(3)
@@ -97,7 +112,10 @@ def test_what_a_power_cut_leaves_is_consistent_and_holds_all_that_was_acknowledg
     for copy, known in copies:
         with contextlib.closing(sqlite3.connect(copy)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            events = {event for (event,) in connection.execute("SELECT event_id FROM traffic_receivedevent")}
+            events = {
+                event
+                for (event,) in connection.execute("SELECT event_id FROM traffic_receivedevent")
+            }
         assert {report["event_id"] for report in known} <= events
         panel.environment["XPERT_TRAFFIC_DB_PATH"] = str(copy)
         assert "All sums agree" in panel.manage("check_traffic")
@@ -114,14 +132,18 @@ def test_a_full_disk_is_a_503_and_the_panel_recovers(panel: Panel) -> None:
     answers = [post(panel, report) for report in reports[1:6]]
     assert set(answers) == {503}
     for pid in panel.workers():
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        resource.prlimit(
+            pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        )
     assert [post(panel, report) for report in reports[1:6]] == [200] * 5
     assert stored_sums(panel) == expected_sums(reports[:6])
     assert "All sums agree" in panel.manage("check_traffic")
 
 
 @sqlite_only
-def test_a_database_that_somebody_else_keeps_locked_is_a_503_and_nothing_is_half_written(panel: Panel) -> None:
+def test_a_locked_database_is_a_503_and_nothing_is_half_written(
+    panel: Panel,
+) -> None:
     panel.wait()
     reports = reports_of(1, random.Random(1))
     with contextlib.closing(sqlite3.connect(panel.environment["XPERT_TRAFFIC_DB_PATH"])) as other:
@@ -139,7 +161,9 @@ def test_cleanups_at_once_while_reports_flow_leave_every_counter_right(panel: Pa
     sent = [reports_of(client, random.Random(client)) for client in range(3)]
     answers: list[int] = []
     threads = [
-        threading.Thread(target=lambda mine=mine: answers.extend(post(panel, report) for report in mine))
+        threading.Thread(
+            target=lambda mine=mine: answers.extend(post(panel, report) for report in mine)
+        )
         for mine in sent
     ]
     for thread in threads:
@@ -148,7 +172,9 @@ def test_cleanups_at_once_while_reports_flow_leave_every_counter_right(panel: Pa
     while any(thread.is_alive() for thread in threads):
         command = [sys.executable, "manage.py", "cleanup_traffic", "--days", "1"]
         cleanups = [
-            subprocess.Popen(command, cwd=REPOSITORY, env=panel.environment, stdout=subprocess.DEVNULL)
+            subprocess.Popen(
+                command, cwd=REPOSITORY, env=panel.environment, stdout=subprocess.DEVNULL
+            )
             for _ in range(2)
         ]
         assert [cleanup.wait(60) for cleanup in cleanups] == [0, 0]
@@ -168,12 +194,72 @@ def redis() -> Iterator[str]:
     yield "redis://127.0.0.1:6379/9"
 
 
-def test_processes_share_a_limit_through_redis(database: dict[str, str], redis: str, tmp_path: Path) -> None:
-    limited = Panel(database, tmp_path / "limited.log", CACHE_URL=redis, XPERT_RATE_REPORTS="10/day")
+def test_processes_share_a_limit_through_redis(
+    database: dict[str, str], redis: str, tmp_path: Path
+) -> None:
+    limited = Panel(
+        database, tmp_path / "limited.log", CACHE_URL=redis, XPERT_RATE_REPORTS="10/day"
+    )
     try:
         limited.wait()
         token = f"limited-{time.time_ns()}"
-        report = {"user_token": token, "server": "vpn.example.com", "port": 443, "protocol": "vless"}
+        report = {
+            "user_token": token,
+            "server": "vpn.example.com",
+            "port": 443,
+            "protocol": "vless",
+        }
         assert sorted(post(limited, report) for _ in range(30)) == [200] * 10 + [429] * 20
     finally:
         limited.kill_everything()
+
+
+# Holds a write transaction that counts a report of Ann's, and never ends it.
+HOLD = """
+import time, django
+django.setup()
+from django.utils import timezone
+from operations.databases.transactions import write_transaction
+from traffic.ledger.recording import record
+from traffic.reports import Report
+now = timezone.now()
+with write_transaction():
+    record([Report("ann", "vpn.example.com", 443, "vless", 1, 2, int(now.timestamp()))], now)
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@contextlib.contextmanager
+def stopped_writer(panel: Panel) -> Iterator[None]:
+    """Another process of the panel is stopped in the midst of a write, and killed at the end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD],
+        cwd=REPOSITORY,
+        env=panel.environment,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            holder.send_signal(signal.SIGSTOP)
+            yield
+        finally:
+            holder.kill()
+
+
+def test_a_writer_that_has_stopped_makes_others_answer_503_and_nothing_is_counted_of_that(
+    panel: Panel,
+) -> None:
+    panel.wait()
+    report = {
+        "user_token": "ann", "server": "vpn.example.com", "port": 443, "protocol": "vless", "bytes_uploaded": 5,
+    }  # fmt: skip
+    assert post(panel, report) == 200
+    with stopped_writer(panel), ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: post(panel, report), range(6)))
+    assert answers == [503] * 6
+    assert post(panel, report) == 200
+    assert stored_sums(panel)["ann", "vpn.example.com"] == {
+        "upload": 10, "download": 0, "reports": 2,
+    }  # fmt: skip

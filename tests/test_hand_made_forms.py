@@ -1,4 +1,4 @@
-"""What no browser sends: ids that are none, in forms and in addresses that somebody has made by hand."""
+"""Requests that no browser sends: invalid ids in forged forms and addresses."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ NOT_IDS = ["abc", "9" * 30, "9223372036854775808", "-1", "1.5", "٣"]
 
 
 def add_forms() -> Iterator[tuple[str, str]]:
-    """The address of each form that adds something, with each of its fields that takes the ids of others."""
+    """The address of each add form, with each of its fields that accepts ids of other objects."""
     request = RequestFactory().get("/")
     request.user = User(is_superuser=True, is_active=True)
     for model, model_admin in admin.site._registry.items():
@@ -31,19 +31,24 @@ def _choices_of(model_admin: Any, request: Any) -> list[str]:
 
 
 def test_there_are_such_forms() -> None:
-    assert {("admin:subscriptions_group_add", "subscribers"), ("admin:auth_group_add", "permissions")} <= {*add_forms()}
+    assert {
+        ("admin:subscriptions_group_add", "subscribers"),
+        ("admin:auth_group_add", "permissions"),
+    } <= {*add_forms()}
 
 
 @pytest.mark.parametrize("given", NOT_IDS)
-def test_what_is_no_id_is_an_error_of_its_field(admin_client: Client, given: str) -> None:
+def test_an_invalid_id_is_an_error_of_its_field(admin_client: Client, given: str) -> None:
     for name, field in add_forms():
         answer = admin_client.post(reverse(name), {"name": "x", field: given})
         assert answer.status_code == 200
-        assert answer.context["adminform"].form.errors[field] == [f"“{given}” is not a valid value."]
+        assert answer.context["adminform"].form.errors[field] == [
+            f"“{given}” is not a valid value."
+        ]
 
 
 @pytest.mark.parametrize("given", NOT_IDS)
-def test_what_is_no_id_is_chosen_by_no_address(admin_client: Client, given: str) -> None:
+def test_an_invalid_id_in_an_address_selects_nothing(admin_client: Client, given: str) -> None:
     for name, field in add_forms():
         answer = admin_client.get(reverse(name), {field: given})
         assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""The OpenAPI schema says what the panel does, and the panel does what the schema says."""
+"""The OpenAPI schema and the panel's behaviour agree."""
 
 import io
 import json
@@ -25,13 +25,19 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from traffic.authentication import create_api_key
+from operations.api.authentication import create_api_key
+from tests.routes import SUBSCRIBER_ACTIONS
+
+pytestmark = pytest.mark.slow
 
 URL = "/api/xpert/schema"
 STATISTICS = "/api/xpert/traffic-stats"
+SUBSCRIBERS = "/api/xpert/subscribers"
 READ = {"200", "400", "401", "403", "411", "429", "503"}
 EXPECTED = {
     ("post", "/api/xpert/traffic-webhook"): READ | {"413", "415"},
+    ("post", "/api/xpert/meter-readings"): READ | {"413", "415"},
+    ("post", "/api/xpert/inform/3x-ui/{key}"): READ | {"413", "415"},
     ("get", f"{STATISTICS}/{{user_token}}"): READ - {"401", "403"},
     ("get", f"{STATISTICS}/{{user_token}}/series"): READ - {"401", "403"},
     ("get", f"{STATISTICS}/global"): READ,
@@ -40,7 +46,19 @@ EXPECTED = {
     ("get", f"{STATISTICS}/database/info"): READ,
     ("post", f"{STATISTICS}/cleanup"): READ | {"413", "415"},
     ("get", "/api/xpert/marzban-traffic-stats"): READ,
+    ("get", "/api/xpert/marzban/widget"): READ,
+    ("post", "/api/xpert/marzban-events"): READ - {"403"} | {"404", "413", "415"},
     ("get", "/metrics"): READ,
+    ("get", SUBSCRIBERS): READ,
+    ("post", SUBSCRIBERS): READ - {"200"} | {"201", "404", "409", "413", "415"},
+    ("get", f"{SUBSCRIBERS}/{{id}}"): READ | {"404"},
+    ("patch", f"{SUBSCRIBERS}/{{id}}"): READ | {"404", "413", "415"},
+    ("delete", f"{SUBSCRIBERS}/{{id}}"): READ - {"200"} | {"204", "404"},
+    **{
+        ("post", f"{SUBSCRIBERS}/{{id}}/{action}"): READ | {"404", "409", "413", "415"}
+        for action in SUBSCRIBER_ACTIONS
+    },
+    ("post", f"{SUBSCRIBERS}/bulk"): READ | {"409", "413", "415"},
 }
 CHECKS = [
     not_a_server_error,
@@ -69,14 +87,19 @@ def test_it_names_every_route_with_its_statuses(method: str, path: str) -> None:
     assert operation["description"]
 
 
-def test_every_operation_has_a_name_of_its_own() -> None:
-    names = [operation["operationId"] for path in document()["paths"].values() for operation in path.values()]
+def test_every_operation_has_a_unique_name() -> None:
+    names = [
+        operation["operationId"]
+        for path in document()["paths"].values()
+        for operation in path.values()
+    ]
     assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("path", [URL, f"{URL}/"])
 @pytest.mark.parametrize(
-    "accept", ["*/*", "application/json", "text/html", "application/vnd.oai.openapi+json", "nonsense"]
+    "accept",
+    ["*/*", "application/json", "text/html", "application/vnd.oai.openapi+json", "nonsense"],
 )
 def test_anybody_may_read_it_as_json(path: str, accept: str) -> None:
     response = Client().get(path, headers={"accept": accept})
@@ -97,7 +120,12 @@ def test_the_docs_come_from_our_own_static_files(path: str, accept: str) -> None
 
 
 def test_the_files_of_the_docs_are_there() -> None:
-    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "swagger-ui-standalone-preset.js", "favicon-32x32.png"):
+    for name in (
+        "swagger-ui-bundle.js",
+        "swagger-ui.css",
+        "swagger-ui-standalone-preset.js",
+        "favicon-32x32.png",
+    ):
         assert finders.find(f"drf_spectacular_sidecar/swagger-ui-dist/{name}")
 
 
@@ -111,7 +139,9 @@ def test_reading_it_is_limited_by_address(settings: Settings) -> None:
 
 api = schemathesis.openapi.from_dict(document())
 api.app = get_wsgi_application()
-OPERATIONS = {found.ok().label: found.ok() for found in api.get_all_operations() if isinstance(found, Ok)}
+OPERATIONS = {
+    found.ok().label: found.ok() for found in api.get_all_operations() if isinstance(found, Ok)
+}
 
 
 def test_every_operation_is_tried() -> None:
@@ -121,7 +151,7 @@ def test_every_operation_is_tried() -> None:
 @pytest.fixture
 def key(settings: Settings) -> Iterator[str]:
     settings.XPERT_OPEN_ACCESS = True
-    # The test's transaction lives in the connection: as Django's own test client does.
+    # Keep the connection open, because it holds the test's transaction; Django's test client does the same.
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield create_api_key("robot", "manage")[1]

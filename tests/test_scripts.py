@@ -1,7 +1,10 @@
-"""script/server as an operator starts it: a real process on a free port of the loopback interface."""
+"""script/server as a real process on a free port of the loopback interface."""
 
 import contextlib
+import errno
+import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,34 +19,47 @@ import pytest
 import requests
 from django.conf import settings
 
-pytestmark = pytest.mark.skipif(
-    settings.DATABASES["default"]["ENGINE"] != "django.db.backends.sqlite3",
-    reason="the start is the same on any database",
-)
+from script import _prepare
+from tests.ports import free_port
+
+pytestmark = [
+    pytest.mark.skipif(
+        settings.DATABASES["default"]["ENGINE"] != "django.db.backends.sqlite3",
+        reason="the start is the same on any database",
+    ),
+    pytest.mark.slow,
+]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PATIENCE = 60  # seconds; a busy machine starts slowly, and a hanging start must fail
-REPORT = (
-    b'{"user_token": "user123", "server": "vpn.example.com", "port": 443, "protocol": "vless", "bytes_uploaded": 1}'
-)
+PATIENCE = 240  # seconds; a busy machine starts slowly, and a hanging start must fail
+REPORT = b'{"user_token": "user123", "server": "vpn.example.com", "port": 443, "protocol": "vless", "bytes_uploaded": 1}'
 
 Start = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def make_checkout(folder: Path) -> Path:
-    """A checkout as cloned, save for a .venv that borrows the packages of the one that runs the tests."""
+    """A fresh clone with a .venv that reuses the packages of the test environment."""
     folder.mkdir()
-    for name in ("script", "xpert_panel", "traffic", "subscriptions"):
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (
+        "agent",
+        "script",
+        "xpert_panel",
+        "operations",
+        "traffic",
+        "subscriptions",
+        "gateways",
+        "integrations",
+    ):
+        shutil.copytree(
+            REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for name in ("manage.py", "requirements.txt", ".env.example"):
         shutil.copy(REPOSITORY / name, folder / name)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True, timeout=PATIENCE)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", folder / ".venv"],
+        check=True,
+        timeout=PATIENCE,
+    )
     packages = next((folder / ".venv/lib").glob("python*/site-packages"))
     (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
     mark = "source script/_setup; fingerprint requirements.txt > .venv/.installed"
@@ -52,12 +68,16 @@ def make_checkout(folder: Path) -> Path:
 
 
 def environment(**values: object) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "PYENV_ROOT") if name in os.environ}
+    kept = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "TMPDIR", "PYENV_ROOT")
+        if name in os.environ
+    }
     return kept | {name: str(value) for name, value in values.items()}
 
 
 class Panel:
-    """A started server with its own database and TMPDIR; ``output`` is what it has said so far."""
+    """A started server with its own database and TMPDIR; ``output`` is its output so far."""
 
     def __init__(self, checkout: Path, database: Path, **values: object) -> None:
         self.port = free_port()
@@ -68,7 +88,9 @@ class Panel:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [checkout / "script/server"],
-                env=environment(PORT=self.port, XPERT_TRAFFIC_DB_PATH=database, TMPDIR=self.scratch, **values),
+                env=environment(
+                    PORT=self.port, XPERT_TRAFFIC_DB_PATH=database, TMPDIR=self.scratch, **values
+                ),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -117,7 +139,7 @@ def start(checkout: Path, tmp_path: Path) -> Iterator[Callable[..., Panel]]:
 
 @pytest.fixture
 def refusal(checkout: Path, tmp_path: Path) -> Callable[..., str]:
-    """What a start that must fail says to stderr."""
+    """The error output of a start that must fail."""
 
     def refused(**values: object) -> str:
         defaults = {"PORT": free_port(), "XPERT_TRAFFIC_DB_PATH": tmp_path / "panel.db"}
@@ -137,17 +159,32 @@ def refusal(checkout: Path, tmp_path: Path) -> Callable[..., str]:
     return refused
 
 
-def test_the_started_panel_counts_a_report_and_stops_cleanly_on_sigterm(start: Callable[..., Panel]) -> None:
+def test_the_started_panel_counts_a_report_and_stops_cleanly_on_sigterm(
+    start: Callable[..., Panel],
+) -> None:
     panel = start()
     panel.wait()
     answer = requests.post(
-        f"{panel.url}/api/xpert/traffic-webhook", REPORT, headers={"Content-Type": "application/json"}, timeout=PATIENCE
+        f"{panel.url}/api/xpert/traffic-webhook",
+        REPORT,
+        headers={"Content-Type": "application/json"},
+        timeout=PATIENCE,
     )
     assert answer.json() == {"status": "success", "message": "Traffic recorded successfully"}
     assert panel.stop() == 0
     assert f"{panel.url}/" in panel.output
     assert "Traceback" not in panel.output
     assert list(panel.scratch.iterdir()) == []
+
+
+def test_the_started_panel_serves_the_agent_with_its_digest(start: Callable[..., Panel]) -> None:
+    panel = start()
+    panel.wait()
+    agent = requests.get(f"{panel.url}/agent/xpert-agent.pyz", timeout=PATIENCE)
+    told = requests.get(f"{panel.url}/agent/xpert-agent.pyz.sha256", timeout=PATIENCE)
+    assert told.text == f"{hashlib.sha256(agent.content).hexdigest()}  xpert-agent.pyz\n"
+    assert agent.content.startswith(b"#!/usr/bin/env python3\nPK")
+    assert panel.stop() == 0
 
 
 def test_the_first_start_writes_a_private_env_file_and_later_ones_keep_it(
@@ -171,6 +208,129 @@ def test_the_first_start_writes_a_private_env_file_and_later_ones_keep_it(
     assert "database" not in second.output
 
 
+GUIDE = """XPERT_TRAFFIC_TRACKING_ENABLED=True
+XPERT_TRAFFIC_DB_PATH=data/traffic_stats.db
+XPERT_TRAFFIC_RETENTION_DAYS=0
+XPERT_DOMAIN=your-domain.com
+"""
+
+
+def test_the_four_lines_of_the_guide_are_enough_to_start(
+    start: Callable[..., Panel], checkout: Path
+) -> None:
+    path = checkout / ".env"
+    path.unlink(missing_ok=True)
+    path.write_text(GUIDE)
+    path.chmod(0o644)
+    try:
+        panel = start()
+        panel.wait()
+        assert panel.stop() == 0
+        assert f"Added a random SECRET_KEY to {path}" in panel.output
+        assert re.fullmatch(re.escape(GUIDE) + r"SECRET_KEY=\S{50,}\n", path.read_text())
+        assert path.stat().st_mode & 0o777 == 0o600
+    finally:
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"", b"SECRET_KEY=KEY\n"),
+        (b"A=1", b"A=1\nSECRET_KEY=KEY\n"),
+        (b"A=1\r\nB=2\r\n", b"A=1\r\nB=2\r\nSECRET_KEY=KEY\n"),
+        (b"# SECRET_KEY=no\nA=\xd1\x8f\n", b"# SECRET_KEY=no\nA=\xd1\x8f\nSECRET_KEY=KEY\n"),
+        (b"SECRET_KEY=\nA=1\n", b"SECRET_KEY=KEY\nA=1\n"),
+        (b"A=1\r\nSECRET_KEY=\r\nB=2\r\n", b"A=1\r\nSECRET_KEY=KEY\r\nB=2\r\n"),
+        (b'export SECRET_KEY=""\n', b"SECRET_KEY=KEY\n"),
+        (b"SECRET_KEY=''\nSECRET_KEY=", b"SECRET_KEY=KEY\nSECRET_KEY=KEY"),
+        (b"MY_SECRET_KEY=x\n", b"MY_SECRET_KEY=x\nSECRET_KEY=KEY\n"),
+        (b"SECRET_KEY=old\nSECRET_KEY=\n", b"SECRET_KEY=old\nSECRET_KEY=KEY\n"),
+    ],
+)
+def test_a_missing_key_is_added_and_the_rest_stays_byte_for_byte(
+    before: bytes, after: bytes
+) -> None:
+    assert not _prepare.has_secret_key(before)
+    found = _prepare.with_secret_key(before)
+    assert re.sub(rb"(?m)^SECRET_KEY=[\w-]{50,}", b"SECRET_KEY=KEY", found) == after
+    assert _prepare.has_secret_key(found)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"SECRET_KEY=x\n", b"export SECRET_KEY='x'\n", b"SECRET_KEY=\nSECRET_KEY=x", b"A=\xff\n"],
+)
+def test_an_existing_key_is_kept_and_so_is_a_file_that_is_not_text(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes(content)
+    monkeypatch.delenv("SECRET_KEY", raising=False)
+    _prepare.add_secret_key(path)
+    assert path.read_bytes() == content
+
+
+def test_the_key_is_written_to_the_target_of_a_symbolic_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings").write_text("A=1\n")
+    path = tmp_path / ".env"
+    path.symlink_to("settings")
+    monkeypatch.delenv("SECRET_KEY", raising=False)
+    _prepare.add_secret_key(path)
+    assert path.is_symlink()
+    assert "\nSECRET_KEY=" in (tmp_path / "settings").read_text()
+
+
+def test_an_unwritable_file_is_kept_whole_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=1\n")
+    monkeypatch.delenv("SECRET_KEY", raising=False)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(SystemExit, match=r"\.env cannot be written \(No space left"):
+        _prepare.add_secret_key(path)
+    assert path.read_text() == "A=1\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_key_of_the_environment_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=1\n")
+    monkeypatch.setenv("SECRET_KEY", "x" * 50)
+    _prepare.add_secret_key(path)
+    assert path.read_text() == "A=1\n"
+
+
+def test_an_empty_key_in_the_environment_is_reported(refusal: Callable[..., str]) -> None:
+    assert "the environment holds an empty SECRET_KEY" in refusal(SECRET_KEY="")
+
+
+def test_warnings_are_printed_and_do_not_stop_the_start(
+    start: Callable[..., Panel], checkout: Path
+) -> None:
+    path = checkout / ".env"
+    path.unlink(missing_ok=True)
+    path.write_text(GUIDE + "XPERT_TRAFIC_RETENTION_DAYS=30\nXPERT_OPEN_ACCESS=True\n")
+    try:
+        panel = start(HOST="0.0.0.0")
+        panel.wait()
+        assert panel.stop() == 0
+        assert "Warning: XPERT_TRAFIC_RETENTION_DAYS is not a setting" in panel.output
+        assert "Did you mean XPERT_TRAFFIC_RETENTION_DAYS? (operations.W004)" in panel.output
+        assert "Warning: OPEN ACCESS IS ON, and the panel listens on 0.0.0.0" in panel.output
+    finally:
+        path.unlink()
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_in_flight_is_answered_when_the_panel_is_stopped(
     start: Callable[..., Panel], how: signal.Signals
@@ -191,7 +351,9 @@ def test_a_request_in_flight_is_answered_when_the_panel_is_stopped(
     assert panel.process.wait(PATIENCE) == 0
 
 
-def test_two_first_starts_at_once_share_one_checkout(start: Callable[..., Panel], tmp_path: Path) -> None:
+def test_two_first_starts_at_once_share_one_checkout(
+    start: Callable[..., Panel], tmp_path: Path
+) -> None:
     checkout = make_checkout(tmp_path / "shared")
     panels = [Panel(checkout, tmp_path / "data" / name) for name in ("one.db", "two.db")]
     try:
@@ -205,7 +367,7 @@ def test_two_first_starts_at_once_share_one_checkout(start: Callable[..., Panel]
             panel.process.wait(PATIENCE)
 
 
-def test_a_port_in_use_is_named(refusal: Callable[..., str]) -> None:
+def test_a_port_in_use_is_reported(refusal: Callable[..., str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -213,14 +375,16 @@ def test_a_port_in_use_is_named(refusal: Callable[..., str]) -> None:
         assert f"Port {port} of 127.0.0.1 is in use" in refusal(PORT=port)
 
 
-def test_a_data_folder_that_cannot_be_made_is_named(refusal: Callable[..., str], tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_created_is_reported(
+    refusal: Callable[..., str], tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     message = refusal(XPERT_TRAFFIC_DB_PATH=tmp_path / "file" / "data" / "panel.db")
     assert f"{tmp_path}/file/data/panel.db cannot be written" in message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_data_folder_that_cannot_be_written_is_named(refusal: Callable[..., str], tmp_path: Path) -> None:
+def test_an_unwritable_data_folder_is_reported(refusal: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o500)
     message = refusal(XPERT_TRAFFIC_DB_PATH=tmp_path / "data" / "panel.db")
     assert f"{tmp_path}/data/panel.db cannot be written" in message
@@ -238,17 +402,23 @@ def test_a_data_folder_that_cannot_be_written_is_named(refusal: Callable[..., st
         ("DATABASE_URL", "nonsense"),
     ],
 )
-def test_a_wrong_setting_stops_the_start_and_is_named(refusal: Callable[..., str], name: str, value: str) -> None:
+def test_a_wrong_setting_stops_the_start_and_is_reported(
+    refusal: Callable[..., str], name: str, value: str
+) -> None:
     assert name in refusal(**{name: value})
 
 
-def test_a_database_that_does_not_answer_is_named_without_its_password(refusal: Callable[..., str]) -> None:
+def test_an_unreachable_database_is_reported_without_its_password(
+    refusal: Callable[..., str],
+) -> None:
     message = refusal(DATABASE_URL=f"postgres://panel:hunter2@127.0.0.1:{free_port()}/panel")
     assert "The database panel cannot be used" in message
     assert "hunter2" not in message
 
 
-def test_a_file_that_is_no_database_is_named_and_kept(refusal: Callable[..., str], tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported_and_kept(
+    refusal: Callable[..., str], tmp_path: Path
+) -> None:
     path = tmp_path / "letter.txt"
     path.write_text("Dear operator, " * 100)
     assert f"The database {path} cannot be used" in refusal(XPERT_TRAFFIC_DB_PATH=path)
@@ -256,7 +426,7 @@ def test_a_file_that_is_no_database_is_named_and_kept(refusal: Callable[..., str
 
 
 class TestWithoutPackages:
-    """Before .venv is there; its making is really tried, but nothing is downloaded."""
+    """Without a .venv; creating it is really tried, but nothing is downloaded."""
 
     @pytest.fixture
     def checkout(self, checkout: Path, tmp_path: Path) -> Path:
@@ -265,8 +435,11 @@ class TestWithoutPackages:
         (bare / "requirements.txt").write_text("no-such-package==1.0\n")
         return bare
 
-    def test_a_missing_python_is_named(self, refusal: Callable[..., str]) -> None:
-        assert refusal(PYTHON="/no/python3") == "server: PYTHON=/no/python3 is not a Python 3.11 or newer.\n"
+    def test_a_missing_python_is_reported(self, refusal: Callable[..., str]) -> None:
+        assert (
+            refusal(PYTHON="/no/python3")
+            == "server: PYTHON=/no/python3 is not a Python 3.11 or newer.\n"
+        )
 
     def test_an_old_python_is_refused(self, refusal: Callable[..., str], tmp_path: Path) -> None:
         assert "is not a Python 3.11 or newer" in refusal(PYTHON=fake_python(tmp_path, "exit 1"))
@@ -277,7 +450,7 @@ class TestWithoutPackages:
         python = fake_python(tmp_path, 'case "$2" in *ensurepip*) exit 1;; esac')
         assert "apt-get install python3-venv" in refusal(PYTHON=python)
 
-    def test_packages_that_cannot_be_installed_are_named_even_after_a_half_made_venv(
+    def test_packages_that_cannot_be_installed_are_reported_even_after_an_incomplete_venv(
         self, refusal: Callable[..., str], checkout: Path
     ) -> None:
         (checkout / ".venv" / "bin").mkdir(parents=True)

@@ -6,5 +6,5 @@ from django.urls import get_resolver
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "xpert_panel.settings")
 
 application = get_wsgi_application()
-# Loaded before the first request comes: a reload would else make somebody wait.
-get_resolver()._populate()  # noqa: SLF001  there is no public way
+# Load all views now, so that the first request after a reload does not wait.
+get_resolver()._populate()  # noqa: SLF001  there is no public API
