@@ -96,12 +96,14 @@ def test_nothing_below_names_a_model_a_setting_or_a_table_of_an_app_above() -> N
 
 
 def _codes(part: ast.AST) -> Iterator[ast.expr]:
-    """Where a code stands: in a ``Condition``, in a call of ``_found``, or in a variable ``code``."""
+    """Where a code stands: in a ``Condition``, in a call of ``_found`` or ``_each_or_together``, or in a variable ``code``."""
     match part:
         case ast.Call(func=ast.Name("Condition"), keywords=keywords):
             yield from (keyword.value for keyword in keywords if keyword.arg == "code")
         case ast.Call(func=ast.Name("_found"), args=[_, code, *_]):
             yield code
+        case ast.Call(func=ast.Name("_each_or_together"), args=[_, *codes]):
+            yield from codes
         case ast.Assign(targets=[ast.Name("code")], value=value):
             yield value
 

@@ -140,8 +140,16 @@ def test_nobody_who_is_not_signed_in_sees_it(dashboard: Dashboard) -> None:
 
 
 def test_whoever_the_panel_refuses_sees_an_unchanged_page(dashboard: Dashboard) -> None:
-    page = dashboard.open(token="a-key-that-nobody-has")
-    page.wait_for_load_state("networkidle")
+    page = dashboard.open()
+    expect(page.locator(f"{WIDGET} h2")).to_be_visible()
+    page.evaluate("localStorage.setItem('token', 'a-key-that-nobody-has')")
+    with page.expect_response("**/widget?*") as refused:
+        page.locator(WIDGET).get_by_role("button", name="24 hours").click()
+    assert refused.value.status == 401
+    expect(page.locator(WIDGET)).to_be_hidden()
+    with page.expect_response("**/widget?*") as refused:
+        page.reload()
+    assert refused.value.status == 401
     expect(page.locator(WIDGET)).to_be_hidden()
 
 

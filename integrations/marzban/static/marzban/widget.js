@@ -162,9 +162,11 @@
         const answer = await fetch(`${ENDPOINT}?days=${this.#days}`, { headers: { Authorization: `Bearer ${token}` } });
         const figures = answer.ok ? await answer.json() : null;
         if (asked !== this.#asked) return;
-        wait = Math.max(Number(answer.headers.get("Retry-After")) * 1000, answer.ok ? POLL : 5000) || POLL;
         // Whoever is not signed in, or may not see anything, sees no card.
-        if ([401, 403, 404].includes(answer.status)) this.#figures = null;
+        const isRefused = [401, 403, 404].includes(answer.status);
+        if (isRefused) this.#figures = null;
+        const least = answer.ok || isRefused ? POLL : 5000;
+        wait = Math.max(Number(answer.headers.get("Retry-After")) * 1000, least) || least;
         this.#isBusy = answer.status === 503;
         if (figures) this.#figures = figures;
       } catch {
