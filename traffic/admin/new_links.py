@@ -20,7 +20,7 @@ def hand_out(owner: PanelAdmin[Subscriber], request: HttpRequest, ids: Sequence[
     if len(ids) == 1:
         owner.hand_out(request, Subscriber.objects.get(pk=ids[0]))
     elif ids and owner.export_columns(request):
-        query = f"id__in={','.join(map(str, ids))}" if len(ids) <= _NAMED else ""
+        query = f"id__in={','.join(map(str, sorted(ids)))}" if len(ids) <= _NAMED else ""
         file = dict(links(owner, "list", query))["csv"]
         label = _("Download the list with the new links (CSV)")
         text = format_html('<a class="xp-link" href="{}" download>{}</a>', file, label)
