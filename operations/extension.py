@@ -114,7 +114,8 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
     ``linked_panels``: the URLs of panels whose traffic is handed over, so that they must not be read as well.
     ``reads_account``: whether the app counts the account of this subscriber (id) with this subscription URL already.
 
-    Subscribers: ``plan_applied``: takes locked subscribers and the plan that they get, changes what the app stores about
+    Subscribers: ``page_part``: takes the view of a subscriber's page and returns a section of it as HTML, "" for none.
+    ``plan_applied``: takes locked subscribers and the plan that they get, changes what the app stores about
     them, and returns the changes by id.
 
     Admin: ``admin``: the dotted path of the app's ``AdminPages`` (``operations.admin.pages``) by the kind of a model
@@ -144,6 +145,7 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
     meter: Callable[[int], Meter | None] | None = None
     linked_panels: Callable[[], Iterable[str]] | None = None
     reads_account: Callable[[str, int], bool] | None = None
+    page_part: Callable[[Any], str] | None = None
     plan_applied: Callable[[Sequence[Any], Any], Mapping[int, Any]] | None = None
     admin: Mapping[str, str] = {}
     harmless: Mapping[str, Callable[[str], object]] = {}

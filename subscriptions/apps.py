@@ -12,9 +12,10 @@ class SubscriptionsConfig(AppConfig):
         from operations import roles  # noqa: PLC0415  apps are loaded only now
         from operations.extension import Extension, register  # noqa: PLC0415
 
-        from . import checks, condition_words, conditions, key_options, membership  # noqa: F401, PLC0415  registers the system checks
+        from . import checks, condition_words, conditions, key_options, membership, telling  # noqa: F401, PLC0415  registers the system checks
         from .card import CARD  # noqa: PLC0415
         from .formats import ASKABLE  # noqa: PLC0415
+        from .person_events import KINDS  # noqa: PLC0415
         from .serving import hits  # noqa: PLC0415
         from .sources import accounts, provider_usage  # noqa: PLC0415
 
@@ -22,10 +23,14 @@ class SubscriptionsConfig(AppConfig):
             Extension(
                 name=self.label,
                 cleanup={"hits": hits.drop_old, "providers' days": provider_usage.drop_old},
-                erase={"hits": hits.erase, "own accounts": accounts.erase},
+                erase={
+                    "hits": hits.erase,
+                    "own accounts": accounts.erase,
+                    "wish to be notified": telling.erase,
+                },
                 conditions=conditions.WATCHES,
                 words=condition_words.WORDS,
-                events=condition_words.KINDS,
+                events=(*condition_words.KINDS, *KINDS),
                 gauges=condition_words.gauges,
                 cards={"sources": CARD},
                 commands=conditions.expected,
@@ -44,7 +49,9 @@ class SubscriptionsConfig(AppConfig):
                     "traffic.server": "subscriptions.admin.servers.PAGES",
                 },
                 harmless={"format": frozenset(ASKABLE).__contains__},
-                path_words=frozenset({"sub", "direct-configs", "sources", "subscribers"}),
+                path_words=frozenset(
+                    {"sub", "direct-configs", "sources", "subscribers", "tell-me"}
+                ),
             )
         )
         post_migrate.connect(roles.grant, sender=self, dispatch_uid="operations.roles.grant")

@@ -41,6 +41,7 @@ _CHECKS = {
     "sources_max_mb": ("subscriptions.E014", "XPERT_SOURCES_MAX_MB=5 is the default."),
     "down_nodes": ("subscriptions.E015", "XPERT_DOWN_NODES=last is the default."),
     "server_checks": ("subscriptions.E016", "XPERT_SERVER_CHECKS=3 is the default."),
+    "tell_people": ("subscriptions.E017", "XPERT_TELL_PEOPLE=False tells operators alone."),
 }
 
 

@@ -51,6 +51,11 @@ class Settings(traffic_conf.Settings):
         return choice("XPERT_USERINFO_TOTAL", default="auto", choices=("auto", "used", "quota"))
 
     @property
+    def tell_people(self) -> bool:
+        """Whether subscribers may choose to be notified when their subscription runs out."""
+        return flag("XPERT_TELL_PEOPLE", default=False)
+
+    @property
     def support_url(self) -> str:
         return url("XPERT_SUPPORT_URL")
 

@@ -452,6 +452,24 @@ class SubscriptionHit(models.Model):
         return f"{self.client} at {self.at:%Y-%m-%d %H:%M:%S}"
 
 
+class ToldPerson(models.Model):
+    """A subscriber who wants to be notified when the subscription runs out, in their own language."""
+
+    subscriber = models.OneToOneField(
+        Subscriber, models.CASCADE, primary_key=True, related_name="+", db_constraint=False
+    )
+    language = models.CharField(_("language"), max_length=2)
+
+    class Meta:
+        verbose_name = _("subscriber who is notified")
+        verbose_name_plural = _("subscribers who are notified")
+        # People choose this themselves.
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.subscriber_id} in {self.language}"
+
+
 class Brand(Listed):
     """One row: how the panel presents itself to subscribers. An empty field keeps the default of the panel.
 

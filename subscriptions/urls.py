@@ -5,6 +5,7 @@ from django.urls import URLPattern, re_path
 from subscriptions.api.subscribers import SubscriberViewSet
 from subscriptions.api.subscribers_bulk import BulkSubscriberViewSet
 from subscriptions.api.viewsets import DirectConfigViewSet, SourceViewSet
+from subscriptions.serving.preferences import tell_me
 from subscriptions.serving.views import servers, subscription
 
 app_name = "subscriptions"
@@ -37,6 +38,7 @@ urlpatterns = [
         name="direct-subscription",
     ),
     re_path(r"^servers/?$", servers, name="servers"),
+    re_path(r"^tell-me/?$", tell_me, name="tell-me"),
     re_path(r"^direct-configs/?$", _many, name="direct-configs"),
     re_path(r"^direct-configs/(?P<pk>[^/]+)/?$", _one, name="direct-config"),
     re_path(r"^sources/?$", _sources, name="sources"),

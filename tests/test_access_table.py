@@ -64,6 +64,7 @@ TABLE: dict[str, Rights] = {
     "subscriptions:direct-subscription": (EVERYBODY, NONE),
     "subscriptions:servers": (EVERYBODY, NONE),
     "marzban-panel:subscription": (EVERYBODY, NONE),
+    "subscriptions:tell-me": (NONE, EVERYBODY),
     # Public.
     "healthz": (EVERYBODY, NONE),
     "readyz": (EVERYBODY, NONE),

@@ -36,6 +36,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "subscriptions:source": (*READ, "PUT", "PATCH", "DELETE"),
     "traffic:meter-readings": ("POST",),
     "marzban:events": ("POST",),
+    "subscriptions:tell-me": ("POST",),
     "gateways:state": ("POST",),
     "three_x_ui:inform": ("POST",),
     "subscriptions:subscribers": (*READ, "POST"),

@@ -35,6 +35,7 @@ OF_PROGRAMS = {
     "subscriptions:subscription",
     "subscriptions:direct-subscription",
     "subscriptions:servers",
+    "subscriptions:tell-me",
 }
 
 

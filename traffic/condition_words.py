@@ -245,6 +245,14 @@ KINDS = (
         data=_of_person,
     ),
     Kind(
+        name="expired",
+        label=_("A subscriber has expired"),
+        find=conditions.expired,
+        texts={"expired": _last_day},
+        key=_expiry_key,
+        data=_of_person,
+    ),
+    Kind(
         name="people-lapsed",
         label=_("A cleanup will switch off or delete subscribers whose subscription is over"),
         find=conditions.lapsed_people,

@@ -14,10 +14,12 @@ from traffic.models import Reporter, SetAside, Subscriber
 from traffic.people import lapsed, quotas, tidying
 from traffic.people import server_limits as limits_on_servers
 from traffic.people.quotas import EXPIRES_SOON
+from traffic.periods import DAY
 from traffic.reports import MAX_AHEAD
 
 # More servers than any real panel has.
 _MANY = 10_000
+_NEWS = 7 * DAY
 
 
 def retention(now: datetime) -> Iterator[Condition]:
@@ -173,6 +175,17 @@ def expiries(now: datetime) -> Iterator[Condition]:
     for subscriber in overview.expiring(now, now + EXPIRES_SOON):
         yield Condition(
             code="expiring",
+            subject=str(subscriber),
+            figures={"expires_at": subscriber.expires_at},
+            target=subscriber,
+        )
+
+
+def expired(now: datetime) -> Iterator[Condition]:
+    """Those of the last week only."""
+    for subscriber in overview.expired(now - _NEWS, now):
+        yield Condition(
+            code="expired",
             subject=str(subscriber),
             figures={"expires_at": subscriber.expires_at},
             target=subscriber,

@@ -74,6 +74,11 @@ def only_to_read(method: str | None) -> JsonResponse:
     return refusal(405, {"detail": f'Method "{method}" not allowed.'}, {"Allow": "GET, HEAD"})
 
 
+def only_to_send(method: str | None) -> JsonResponse:
+    """The error for a method other than POST."""
+    return refusal(405, {"detail": f'Method "{method}" not allowed.'}, {"Allow": "POST"})
+
+
 def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's handler, plus a 503 for a database or cache that is busy, full or gone."""
     if isinstance(exc, unavailable_errors()):

@@ -1,7 +1,7 @@
 """The subscriber's page: what a browser gets under the subscription URL. Every number comes from ``traffic.figures.statistics``."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
@@ -18,6 +18,8 @@ from django.utils.translation import npgettext, pgettext
 from django.utils.translation.trans_real import parse_accept_lang_header
 
 from operations import quota_levels
+from operations.extension import extensions
+from subscriptions import telling
 from subscriptions.conf import LANGUAGES, conf
 from subscriptions.models import Brand
 from traffic import agent_program
@@ -38,11 +40,13 @@ from .usage_chart import Figure, byte_figure, chart_of
 # Only our own files are loaded, and no other page may frame this one.
 _POLICY = (
     "default-src 'none'; style-src 'self'{}; script-src 'self'; img-src 'self' data:;"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    " base-uri 'none'; form-action {}; frame-ancestors 'none'"
 )
 DAYS = (7, 30, 90)
 _DEFAULT_DAYS = 30
 _NAMES = {"en": "English", "ru": "Русский", "fa": "فارسی"}
+# The address of ``preferences.tell_me``.
+TELL_ME = "/api/xpert/tell-me"
 # Set by the page's script.
 ZONE_COOKIE = "xpert_zone"
 
@@ -99,11 +103,15 @@ def chosen_system(requested: str, detected: System) -> System:
     return next((system for system in System if system == requested), detected)
 
 
-def policy(brand: Brand) -> str:
-    """The Content-Security-Policy. The brand's colour is the only style in the page itself."""
+def policy(brand: Brand, content: bytes = b"") -> str:
+    """The Content-Security-Policy. The brand's colour is the only style in the page itself.
+
+    Only a page with a form may send one, and only to the panel. Values in ``content`` are escaped, so they hold no form.
+    """
     style = _style(brand)
     digest = b64encode(sha256(style.encode()).digest()).decode()
-    return _POLICY.format(f" 'sha256-{digest}'" if style else "")
+    sends_to = "'self'" if b"<form" in content else "'none'"
+    return _POLICY.format(f" 'sha256-{digest}'" if style else "", sends_to)
 
 
 def _style(brand: Brand) -> str:
@@ -156,7 +164,26 @@ def _context(view: View) -> dict[str, Any]:
         "servers": [(line, _query(view, server=line.key)) for line in view.servers],
         "server_qr": _qr(view.server_link) if view.server_link else "",
         "agent": _agent_lines(view),
+        "telling": _telling(view) if conf.tell_people else None,
+        "parts": [part for make in _page_parts() if (part := make(view))],
     }
+
+
+def _page_parts() -> list[Callable[[Any], str]]:
+    return [found.page_part for found in extensions() if found.page_part]
+
+
+class Telling(NamedTuple):
+    """Whether the reader is notified when the subscription runs out, and the address that changes it."""
+
+    is_wanted: bool
+    change: str
+
+
+def _telling(view: View) -> Telling:
+    is_wanted = telling.language_of(view.subscriber) is not None
+    query = {"user_token": view.token, "lang": view.language, "told": "no" if is_wanted else "yes"}
+    return Telling(is_wanted, f"{TELL_ME}?{urlencode(query)}")
 
 
 class Steps(NamedTuple):

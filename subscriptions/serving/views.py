@@ -2,8 +2,6 @@
 
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import unquote
-from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified, JsonResponse
 from django.utils import timezone
@@ -28,6 +26,7 @@ from . import (
     hits,
     notices,
     public_urls,
+    requests,
     server_list,
     subscriber_page,
 )
@@ -155,8 +154,10 @@ def _not_found() -> HttpResponse:
 def _unknown_page(request: HttpRequest, title: str) -> HttpResponse:
     """For a person who follows a link that is mistyped or was replaced."""
     brand = catalogue.brand(catalogue.current_edition())
-    language = _language(request)
-    content = subscriber_page.render_unknown(brand.title or title, language, brand, _zone(request))
+    language = requests.language(request)
+    content = subscriber_page.render_unknown(
+        brand.title or title, language, brand, requests.zone(request)
+    )
     fields = {
         "Cache-Control": "no-store",
         "Content-Language": language,
@@ -170,18 +171,6 @@ def _unknown_page(request: HttpRequest, title: str) -> HttpResponse:
         "text/html; charset=utf-8",
         404,
         headers=fields,
-    )
-
-
-def _language(request: HttpRequest) -> str:
-    return subscriber_page.chosen_language(
-        request.GET.get("lang", ""), request.headers.get("Accept-Language", "")
-    )
-
-
-def _zone(request: HttpRequest) -> ZoneInfo:
-    return subscriber_page.chosen_zone(
-        unquote(request.COOKIES.get(subscriber_page.ZONE_COOKIE, ""))
     )
 
 
@@ -246,10 +235,10 @@ def _page(
         ),
         origin=origin,
         title=subscription_request.title,
-        language=_language(request),
+        language=requests.language(request),
         days=subscriber_page.chosen_days(request.GET.get("days", "")),
         now=subscription_request.now,
-        zone=_zone(request),
+        zone=requests.zone(request),
         brand=subscription_request.brand,
         system=subscriber_page.chosen_system(
             request.GET.get("system", ""),
@@ -264,7 +253,7 @@ def _page(
         "Content-Disposition": headers.content_disposition(subscription_request.title, "inline"),
         "Content-Language": view.language,
         "Content-Length": str(len(content)),
-        "Content-Security-Policy": subscriber_page.policy(view.brand),
+        "Content-Security-Policy": subscriber_page.policy(view.brand, content),
         "Vary": "User-Agent, Accept, Accept-Language",
     }
     return HttpResponse(

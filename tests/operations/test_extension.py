@@ -18,6 +18,7 @@ from operations.extension import Extension, extensions, register
 from operations.findings import Level
 from operations.watch import conditions, doctor, words
 from subscriptions import condition_words as of_subscriptions
+from subscriptions import person_events as of_people
 from traffic import condition_words as of_traffic
 
 APPS = (
@@ -124,6 +125,7 @@ class TestConditions:
         *words.KINDS,
         *of_traffic.KINDS,
         *of_subscriptions.KINDS,
+        *of_people.KINDS,
         *of_marzban.KINDS,
         *of_pulls.KINDS,
         *of_gateways.KINDS,
@@ -152,8 +154,9 @@ class TestConditions:
     def test_names_of_events_are_few_and_fit_their_column(self) -> None:
         names = [kind.name for kind in self.KINDS]
         assert sorted(names) == [
-            "disk", "expiring", "gateway", "implausible", "limit100", "limit80", "panel-silent",
-            "people-lapsed", "people-unknown", "pull-failing", "reporter-problem", "reporter-silent", "server-down",
+            "disk", "expired", "expiring", "gateway", "implausible", "limit100", "limit80", "panel-silent",
+            "people-lapsed", "people-unknown", "person-expired", "person-expiring", "person-limit100",
+            "person-limit80", "pull-failing", "reporter-problem", "reporter-silent", "server-down",
             "server-limit100", "server-limit80", "server-silent", "server-up", "source-failing", "source-quota",
         ]  # fmt: skip
         assert all(len(name) <= 32 for name in names)

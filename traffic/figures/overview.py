@@ -209,6 +209,12 @@ def expiring(now: datetime, until: datetime) -> list[Subscriber]:
     return list(found.order_by("pk"))
 
 
+def expired(since: datetime, now: datetime) -> list[Subscriber]:
+    """Subscribers who are switched on and have expired since then. A next plan begins by itself, so its owners are left out."""
+    found = Subscriber.objects.visible().filter(is_active=True, has_next=False)
+    return list(found.filter(expires_at__gt=since, expires_at__lte=now).order_by("pk"))
+
+
 def reporters(now: datetime) -> QuerySet[ApiKey]:
     """Valid keys for reports."""
     keys = ApiKey.objects.filter(scope=ApiKey.Scope.REPORT, revoked_at=None)

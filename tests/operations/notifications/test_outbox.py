@@ -227,7 +227,7 @@ def test_a_chat_that_moves_without_end_is_asked_twice(
 def test_after_three_days_it_is_given_up_visibly(
     loopback: Loopback, caplog: pytest.LogCaptureFixture
 ) -> None:
-    a_receiver(loopback.url)
+    a_receiver(loopback.url, events=["expiring"])
     expiring("Ann")
     loopback.answers = [500] * 100
     run()
@@ -240,7 +240,7 @@ def test_after_three_days_it_is_given_up_visibly(
 
 
 def test_a_delivery_that_was_given_up_can_be_sent_again(loopback: Loopback) -> None:
-    a_receiver(loopback.url)
+    a_receiver(loopback.url, events=["expiring"])
     expiring("Ann")
     loopback.answers = [500]
     run()
