@@ -14,7 +14,16 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @pytest.mark.parametrize(
     "app",
-    ["operations", "traffic", "subscriptions", "gateways", "marzban", "three_x_ui", "pulls"],
+    [
+        "operations",
+        "traffic",
+        "subscriptions",
+        "gateways",
+        "marzban",
+        "three_x_ui",
+        "pulls",
+        "moving",
+    ],
 )
 @pytest.mark.parametrize(
     "command", ["check --fail-level WARNING", "migrate -v0", "makemigrations --check --dry-run"]

@@ -77,6 +77,7 @@ def test_placeholders_are_the_same_in_both_languages(path: Path) -> None:
         "integrations/marzban",
         "integrations/three_x_ui",
         "integrations/pulls",
+        "integrations/moving",
     ],
 )
 def test_the_catalogue_holds_every_marked_text(app: str, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ APPS = (
     "integrations.marzban",
     "integrations.three_x_ui",
     "integrations.pulls",
+    "integrations.moving",
 )
 PROJECT = """
 SECRET_KEY = "only-for-tests-" + "0123456789abcdef" * 4
@@ -38,6 +39,7 @@ SMOKE = {
     "assert links.parse('trojan://secret@vpn.example.com:443').server == 'vpn.example.com'",
     "integrations.marzban": "from integrations.marzban import wire; assert wire.person('1.alice')",
     "integrations.pulls": "from django.core.management import call_command; call_command('pull_usage')",
+    "integrations.moving": "from integrations.moving import old_tokens; assert old_tokens.read('x') is None",
     "integrations.three_x_ui": "from integrations.three_x_ui import wire; wire.decode(b'{}')",
     "gateways": "from django.core.management import call_command; "
     "call_command('create_gateway', 'g', host='gw.example.com', protocol=['shadowsocks'])",

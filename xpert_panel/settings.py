@@ -162,6 +162,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "traffic",
     "subscriptions",
+    "integrations.moving",
     "integrations.marzban",
     "integrations.three_x_ui",
     "integrations.pulls",

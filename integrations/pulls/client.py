@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from operations.outbound import retry_after
@@ -15,41 +15,42 @@ from operations.outbound.unpacking import Unpacker, coding_of
 from operations.outbound.url_policy import Policy, Target, check_url
 from operations.own_mark import HEADER, own_mark
 
-from .adapters.asking import Access, Adapter, BadAnswerError, Found, Question, SignIn
+from .adapters.asking import Access, Adapter, BadAnswerError, Question, SignIn
 
+T = TypeVar("T")
 # Limits of one answer: seconds and bytes.
 LIMITS = Limits(connect=5, gap=10, total=10, body=4 * 2**20)
 # Seconds for all answers of one panel together.
 TIME = 300.0
 
 
-class Panel(NamedTuple):
+class Panel(NamedTuple, Generic[T]):
     """A panel to ask. ``headers``: extra headers that a proxy in front of it requires."""
 
-    adapter: Adapter
+    adapter: Adapter[T]
     url: str
     access: Access
     policy: Policy
     headers: Mapping[str, str] = {}
 
 
-async def read(panel: Panel, limits: Limits = LIMITS, network: Network = Network()) -> Found:  # noqa: B008  both are frozen
-    """All accounts of the panel; raises OutboundError and BadAnswerError, and nothing else."""
+async def read(panel: Panel[T], limits: Limits = LIMITS, network: Network = Network()) -> T:  # noqa: B008  both are frozen
+    """What the adapter finds, such as all accounts of the panel; raises OutboundError and BadAnswerError, and nothing else."""
     with failures_as_codes():
         async with asyncio.timeout(TIME):
             return await _Reading(panel, limits, network).all()
 
 
-class _Reading:
+class _Reading(Generic[T]):
     """One reading of one panel. Cookies are kept until it ends."""
 
-    def __init__(self, panel: Panel, limits: Limits, network: Network) -> None:
+    def __init__(self, panel: Panel[T], limits: Limits, network: Network) -> None:
         self._panel = panel
         self._limits = limits
         self._network = network
         self._cookies = Cookies()
 
-    async def all(self) -> Found:
+    async def all(self) -> T:
         panel = self._panel
         conversation = panel.adapter.talk[panel.access.way](panel.access)
         answer: bytes | None = None

@@ -146,7 +146,7 @@ async def _read(panel: Panel, limits: Limits, network: Network) -> Found:
         raise ReadingError("sealed") from None
 
 
-def _asked(panel: Panel) -> client.Panel:
+def _asked(panel: Panel) -> client.Panel[Found]:
     """Check the place again, because a panel may have been linked since. Raises ReadingError, Refused and CannotOpenError."""
     if not conf.tracking_enabled:
         raise ReadingError("tracking_off")

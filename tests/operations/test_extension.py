@@ -25,6 +25,7 @@ APPS = (
     "operations",
     "traffic",
     "subscriptions",
+    "integrations/moving",
     "integrations/marzban",
     "integrations/three_x_ui",
     "integrations/pulls",

@@ -5,6 +5,7 @@ current period. Records and sums of servers stay as reported. Like a report it i
 concurrent reports are not lost.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import IntegrityError
@@ -37,6 +38,33 @@ def make(correction: Correction, by: By) -> None:
         _make(correction, by)
     except IntegrityError as error:
         raise _impossible() from error
+
+
+def carry_over(corrections: Sequence[Correction], by: By) -> None:
+    """Save what new subscribers have used elsewhere in their current periods, each as a correction.
+
+    Call it inside the transaction that makes the subscribers, before anything is counted for them.
+    """
+    Balance.objects.bulk_create([_first_balance(row, by.now) for row in corrections])
+    for row in corrections:
+        row.made_at, row.author = by.now, by.author
+    Correction.objects.bulk_create(corrections)
+    noted = [(row.subscriber, _changes(row, 1)) for row in corrections]
+    audit.note_many(Action.CORRECTED, noted, by)
+
+
+def _first_balance(correction: Correction, now: datetime) -> Balance:
+    up, down = correction.upload, correction.download
+    return Balance(
+        subscriber=correction.subscriber,
+        period_start=current_period(correction.subscriber, now),
+        period_upload=up,
+        period_download=down,
+        life_upload=up,
+        life_download=down,
+        corrected_upload=up,
+        corrected_download=down,
+    )
 
 
 def undo(correction: Correction, by: By) -> bool:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -96,11 +96,12 @@ class BadAnswerError(Exception):
 
 
 Question = Get | SignIn
-Conversation = Generator[Question, bytes, Found]
+Talk = Generator[Question, bytes, T]
+Conversation = Talk[Found]
 
 
-class Adapter(msgspec.Struct, frozen=True):
-    """One kind of panel.
+class Adapter(msgspec.Struct, Generic[T], frozen=True):
+    """One kind of panel, and what a conversation with it returns.
 
     ``paths``: all paths that it may GET; ``sign_in``: the only path to which it may POST, if any. ``talk``: starts a
     conversation, by way of access. ``base``: matches the part of a URL to which the paths are relative.
@@ -108,7 +109,7 @@ class Adapter(msgspec.Struct, frozen=True):
 
     kind: str
     paths: frozenset[str]
-    talk: Mapping[Way, Callable[[Access], Conversation]]
+    talk: Mapping[Way, Callable[[Access], Talk[T]]]
     sign_in: str = ""
     base: re.Pattern[str] = re.compile(r"[^?#]*")
 
@@ -147,13 +148,13 @@ def accounts(rows: Sequence[msgspec.Raw], read: Callable[[bytes], Account | None
 
 
 def paged(
-    page: Callable[[int], Get], rows_of: Callable[[bytes], Sequence[msgspec.Raw]], size: int
-) -> Generator[Question, bytes, list[msgspec.Raw]]:
+    page: Callable[[int], Get], rows_of: Callable[[bytes], Sequence[T]], size: int
+) -> Generator[Question, bytes, list[T]]:
     """Request pages, numbered from 0, until one is not full; raises BadAnswerError.
 
     Pages may overlap if people are added meanwhile; ``accounts`` keeps each account once.
     """
-    rows: list[msgspec.Raw] = []
+    rows: list[T] = []
     for place in range(MAX_ACCOUNTS // size + 1):
         found = rows_of((yield page(place)))
         rows += found
