@@ -45,6 +45,11 @@ def parse(text: str, beside: Mapping[str, str] = MappingProxyType({})) -> str:
         # mihomo refuses the whole list without it.
         found.setdefault("mode", "websocket")
     _check(name, found)
+    return written(name, found)
+
+
+def written(name: str, found: Mapping[str, str | None]) -> str:
+    """A plugin with these unescaped settings, as ``settings`` reads it."""
     items = sorted(found.items(), key=lambda item: (item[0] not in {"mode", "obfs"}, item[0]))
     return ";".join([name, *(_item(key, value) for key, value in items)])
 

@@ -43,10 +43,10 @@ _SENTENCES: dict[str, str | Promise] = {
     "empty": gettext_lazy("The list is empty."),
     "html": gettext_lazy("The answer is a web page, not a list; the URL may have expired."),
     "json": gettext_lazy(
-        "The answer is JSON, not links; another XPERT_SOURCES_USER_AGENT may help."
+        "The answer is JSON without servers; another XPERT_SOURCES_USER_AGENT may help."
     ),
     "clash-yaml": gettext_lazy(
-        "The answer is Clash YAML, not links; another XPERT_SOURCES_USER_AGENT may help."
+        "The answer is Clash YAML without servers; another XPERT_SOURCES_USER_AGENT may help."
     ),
     "too_many_lines": gettext_lazy("The list has more than 5000 lines."),
     "no_nodes": gettext_lazy("The list holds no usable server."),
@@ -61,12 +61,18 @@ _STATUSES: dict[int, str | Promise] = {
 }
 
 
-# Why a line of a list is left out, besides errors in the link itself.
+# Why a line or an entry of a list is left out, besides errors in the link itself.
 _LEFT_OUT: dict[str, str | Promise] = {
     "pseudo": gettext_lazy("A note from the provider, not a server."),
     "private_host": gettext_lazy("The server is at a private address."),
     "duplicate": gettext_lazy("The server is already in the list."),
     "over_limit": gettext_lazy("The list has more than 2000 servers."),
+    # Entries of configurations.
+    "bad_type": gettext_lazy("A setting has a value of the wrong type."),
+    "unclear": gettext_lazy("Apps read the value of a setting in different ways; it needs quotes."),
+    "unknown_setting": gettext_lazy("The entry has a setting that a link cannot hold."),
+    "inexact": gettext_lazy("A link cannot say exactly how the entry connects."),
+    "chained": gettext_lazy("The entry connects through another server."),
 }
 
 

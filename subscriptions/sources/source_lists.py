@@ -9,7 +9,7 @@ import codecs
 import re
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from ipaddress import IPv6Address
 from itertools import compress, groupby
@@ -18,7 +18,8 @@ from typing import Any
 import msgspec
 
 from operations.outbound import url_policy
-from subscriptions import links
+from subscriptions import links, readers
+from subscriptions.readers import Found
 
 from . import provider_notes
 
@@ -32,9 +33,11 @@ _LINK = re.compile(
 # What separates two links in one line.
 _BETWEEN = re.compile(r"(?:\s|[|,;，、；｜•]|</?\w+\s*/?>|&nbsp;|\\[rn])+$")
 _WORD = re.compile(r"\w")
-_YAML = re.compile(r"^(?:proxies|proxy-providers):", re.MULTILINE)
 # A bracket before a name starts a section of other configuration formats: [Proxy], [Interface].
 _JSON = re.compile(r"""\{|\[\s*[\[\]{"\d]""")
+# sing-box allows comments before its JSON.
+_COMMENTED_JSON = re.compile(r"(?:\s*(?://[^\n]*\n|/\*[^*]*\*/))+\s*[\[{]")
+_SSD = re.compile(r"ssd://", re.IGNORECASE)
 _BLANKS = re.compile(r"[ \t\r\n\f\v]+")
 _BASE64 = re.compile(r"([A-Za-z0-9+/]+)={0,2}", re.ASCII)
 _BLOCK = re.compile(r"\s*[A-Za-z0-9+/_-]{4,}={0,2}\s*", re.ASCII)
@@ -59,22 +62,31 @@ _GUESS = "cp1251"
 
 
 class BodyError(ValueError):
-    """The body is not a list: ``code`` is empty, html, json, clash-yaml, too_many_lines, no_nodes or unknown."""
+    """The body is not a list: ``code`` is empty, html, json, clash-yaml, too_many_lines, no_nodes or unknown.
 
-    def __init__(self, code: str) -> None:
+    json and clash-yaml: a document of that kind without servers. ``left_out``: what it holds instead.
+    """
+
+    def __init__(self, code: str, left_out: Sequence[Found] = ()) -> None:
         self.code = code
+        self.left_out = left_out
         super().__init__(code)
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """``nodes``: each once, in order. ``skipped``: number of lines left out, by reason.
+    """``nodes``: each once, in order. ``left_out``: names of lines and entries that are not, with their reasons.
 
     ``userinfo``: the provider's quota from a comment, in the form of the header.
     """
 
     nodes: list[links.Node]
-    skipped: dict[str, int]
+    left_out: Sequence[Found] = ()
     userinfo: str = ""
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """The number of lines left out, by reason."""
+        return dict(sorted(Counter(line.code for line in self.left_out).items()))
 
 
 def parse(body: bytes, *, private: bool = False, charset: str = "") -> Parsed:
@@ -84,7 +96,7 @@ def parse(body: bytes, *, private: bool = False, charset: str = "") -> Parsed:
     text that is not UTF-8.
     """
     layers = _layers(decoded_text(body, charset), charset)
-    found = nodes_of(_split(layers[-1]), private=private)
+    found = _servers(_found_in(layers[-1]), private=private)
     comments = (comment[1].strip() for text in layers for comment in _USERINFO.finditer(text))
     return msgspec.structs.replace(found, userinfo=next(comments, ""))
 
@@ -95,7 +107,8 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
     In base64 or JSON the decoded lines are counted. Unlike a source, the list may have any number of lines.
     """
     with suppress(BodyError):  # each line is then refused separately, with its number
-        text = _layers(text, "")[-1]
+        last = _layers(text, "")[-1]
+        text = text if _is_document(last) else last
     lines = enumerate(_LINE_END.split(text), 1)
     return [(number, link) for number, line in lines for link in _links_of(line)]
 
@@ -118,49 +131,78 @@ def decoded_text(body: bytes, charset: str = "") -> str:
 
 
 def _layers(text: str, charset: str) -> list[str]:
-    """The received text and every decoded layer; the last one has links. Raises BodyError."""
+    """The received text and every decoded layer; the last one has links, or is a document. Raises BodyError."""
     layers = [_unquoted(text)]
-    while _kind(layers[-1]) != "links":
+    while _kind(layers[-1]) == "other":
         if len(layers) > _LAYERS:
             raise BodyError("unknown")
         layers.append(_unquoted(_decoded(layers[-1], charset)))
+    if _is_document(layers[-1]):
+        return layers
     return [*layers, _with_encoded_lines(layers[-1], charset)]
 
 
 def nodes_of(lines: Iterable[str], *, private: bool = False) -> Parsed:
     """The servers of the lines, each line parsed separately; raises BodyError if there are none."""
+    return _servers(map(_found, lines), private=private)
+
+
+def _found(line: str) -> Found:
+    try:
+        node = links.parse(line)
+    except links.LinkError as error:
+        return Found("", code=error.code)
+    return Found(node.remark, node)
+
+
+def _found_in(text: str) -> list[Found]:
+    """The entries of a list of links, or of a document. Raises BodyError."""
+    if not _is_document(text):
+        return list(map(_found, _split(text)))
+    try:
+        found = readers.read(text)
+    except readers.NoDocument:
+        raise BodyError(_document_code(text)) from None
+    if len(found) > MAX_LINES:
+        raise BodyError("too_many_lines")
+    return found
+
+
+def _servers(lines: Iterable[Found], *, private: bool) -> Parsed:
     copies: dict[str, list[links.Node]] = {}
-    skipped: Counter[str] = Counter()
+    left_out: list[Found] = []
     leading = 0
     for line in lines:
-        try:
-            node = links.parse(line)
-        except links.LinkError as error:
-            skipped[error.code] += 1
+        if line.node is None:
+            left_out.append(line)
             continue
-        fingerprint = links.fingerprint(node)
-        if reason := _refusal(node, private=private):
-            skipped[reason] += 1
-        elif fingerprint not in copies and len(copies) >= MAX_NODES:
-            skipped["over_limit"] += 1
+        fingerprint = links.fingerprint(line.node)
+        reason = _refusal(line.node, private=private)
+        if fingerprint not in copies and len(copies) >= MAX_NODES:
+            reason = reason or "over_limit"
+        if reason:
+            left_out.append(Found(line.name, line.node, reason))
         else:
-            copies.setdefault(fingerprint, []).append(node)
+            copies.setdefault(fingerprint, []).append(line.node)
             leading += len(copies) == 1
-    return _distinct(list(copies.values()), leading, skipped)
+    return _distinct(list(copies.values()), leading, left_out)
 
 
-def _distinct(copies: list[list[links.Node]], leading: int, skipped: Counter[str]) -> Parsed:
+def _distinct(copies: list[list[links.Node]], leading: int, left_out: list[Found]) -> Parsed:
     """One of each server. ``leading``: number of copies of the first server at the top of the list."""
     found: list[links.Node] = []
     for place, same in enumerate(copies):
+        notes = [node for node in same if provider_notes.is_note(node.remark)]
         servers = [node for node in same if not provider_notes.is_note(node.remark)]
-        skipped["pseudo"] += len(same) - len(servers)
+        left_out += [Found(node.remark, node, "pseudo") for node in notes]
         if servers:
-            skipped["duplicate"] += len(servers) - 1
-            found.append(_best_named(same, servers, leading if place == 0 else 0))
+            best = _best_named(same, servers, leading if place == 0 else 0)
+            others = [node for node in servers if node is not best]
+            left_out += [Found(node.remark, node, "duplicate") for node in others]
+            found.append(best)
     if not found:
-        raise BodyError("no_nodes")
-    return Parsed(found, {reason: count for reason, count in sorted(skipped.items()) if count})
+        raise BodyError("no_nodes", left_out)
+    return Parsed(found, left_out)
 
 
 def _best_named(same: list[links.Node], servers: list[links.Node], leading: int) -> links.Node:
@@ -281,7 +323,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _kind(text: str) -> str:
-    """``links``, or ``other`` for text that may be encoded. Raises BodyError for text that is clearly not a list."""
+    """``links``, ``document``, or ``other`` for text that may be encoded. Raises BodyError for what is no list."""
     stripped = text.strip("\ufeff\0 \t\r\n\f\v")
     if not stripped:
         raise BodyError("empty")
@@ -289,11 +331,21 @@ def _kind(text: str) -> str:
         raise BodyError("html")
     if _LINK.search(stripped.replace("\r", "\n")):
         return "links"
-    if _JSON.match(stripped):
-        raise BodyError("json")
-    if _YAML.search(stripped):
-        raise BodyError("clash-yaml")
+    if _is_document(stripped):
+        return "document"
     return "links" if links.holds_link(stripped) else "other"
+
+
+def _is_document(text: str) -> bool:
+    stripped = text.strip("\ufeff\0 \t\r\n\f\v")
+    if _LINK.search(stripped.replace("\r", "\n")):
+        return False
+    begins = _JSON.match(stripped) or _COMMENTED_JSON.match(stripped) or _SSD.match(stripped)
+    return begins is not None or readers.is_yaml(stripped)
+
+
+def _document_code(text: str) -> str:
+    return "clash-yaml" if readers.is_yaml(text) else "json"
 
 
 def _decoded(text: str, charset: str) -> str:

@@ -25,7 +25,7 @@ from subscriptions.formats.common import (
 from subscriptions.links import Node
 
 # Keys of Xray's ``extra`` with mihomo's names. Values may be texts or numbers, because mihomo reads both.
-_XHTTP_EXTRA = {
+XHTTP_EXTRA = {
     "xPaddingBytes": "x-padding-bytes",
     "scMaxEachPostBytes": "sc-max-each-post-bytes",
     "scMinPostsIntervalMs": "sc-min-posts-interval-ms",
@@ -33,7 +33,7 @@ _XHTTP_EXTRA = {
     "sessionIDLength": "session-length",
 }
 # Where XHTTP places session id, sequence number and data. A server that expects them elsewhere closes the connection.
-_XHTTP_PLACES = {
+XHTTP_PLACES = {
     "xPaddingKey": "x-padding-key", "xPaddingHeader": "x-padding-header",
     "xPaddingPlacement": "x-padding-placement", "xPaddingMethod": "x-padding-method",
     "sessionPlacement": "session-placement", "sessionKey": "session-key", "sessionIDTable": "session-table",
@@ -41,7 +41,7 @@ _XHTTP_PLACES = {
     "uplinkHTTPMethod": "uplink-http-method",
     "uplinkDataPlacement": "uplink-data-placement", "uplinkDataKey": "uplink-data-key",
 }  # fmt: skip
-_XMUX = {
+XMUX = {
     "maxConcurrency": "max-concurrency",
     "maxConnections": "max-connections",
     "cMaxReuseTimes": "c-max-reuse-times",
@@ -50,7 +50,7 @@ _XMUX = {
 }
 # All keys of Xray there. Those that are not above are for the server, or are written elsewhere.
 _XHTTP_KNOWN = {
-    *_XHTTP_EXTRA, *_XHTTP_PLACES, "xmux", "headers", "noGRPCHeader", "xPaddingObfsMode", "noSSEHeader",
+    *XHTTP_EXTRA, *XHTTP_PLACES, "xmux", "headers", "noGRPCHeader", "xPaddingObfsMode", "noSSEHeader",
     "scMaxBufferedPosts", "scMaxConcurrentPosts", "scStreamUpServerSecs", "mode", "host", "path",
 }  # fmt: skip
 # Characters that need no escape in a path segment.
@@ -177,10 +177,10 @@ def _grpc(node: Node) -> Entry:
     several = service.startswith("/") and given.get("mode") == "multi"
     if given.get("authority", name) != name or several:
         raise Inexpressible
-    return {"network": "grpc", "grpc-opts": {"grpc-service-name": _service(service)}}
+    return {"network": "grpc", "grpc-opts": {"grpc-service-name": service_path(service)}}
 
 
-def _service(name: str) -> str:
+def service_path(name: str) -> str:
     """The service name as Xray sends it. mihomo does not escape it. With a leading slash it is the whole path."""
     if not name:
         return "//Tun"
@@ -217,10 +217,10 @@ def _xhttp_extra(text: str) -> Entry:
     headers, xmux = extra.get("headers"), extra.get("xmux")
     places = {
         ours: extra[theirs]
-        for theirs, ours in _XHTTP_PLACES.items()
+        for theirs, ours in XHTTP_PLACES.items()
         if isinstance(extra.get(theirs), str)
     }
-    found = _ranges(extra, _XHTTP_EXTRA, least=1) | places
+    found = _ranges(extra, XHTTP_EXTRA, least=1) | places
     return found | {
         "no-grpc-header": extra.get("noGRPCHeader") is True,
         "x-padding-obfs-mode": extra.get("xPaddingObfsMode") is True,
@@ -233,7 +233,7 @@ def _xhttp_extra(text: str) -> Entry:
 
 def _reuse(xmux: Entry) -> Entry:
     period = number(str(xmux.get("hKeepAlivePeriod")), 0, 86_400)
-    return _ranges(xmux, _XMUX, least=0) | only({"h-keep-alive-period": period})
+    return _ranges(xmux, XMUX, least=0) | only({"h-keep-alive-period": period})
 
 
 def _ranges(given: Entry, names: dict[str, str], least: int) -> Entry:
