@@ -24,7 +24,7 @@ _NO_TAG = frozenset({"", "proxy"})
 
 
 class NoDocument(ValueError):  # noqa: N818  an answer about a text
-    """The text is no configuration that holds servers."""
+    """The text is not a configuration that holds servers."""
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -37,7 +37,7 @@ def read(entry: Settings, server: str, protocol: str) -> dict[str, str]:
     if network == "h2" and not is_tls:
         raise ReadError("inexact")
     entry.ignore(*_TRANSPORT_OPTIONS)
-    # Of a WebSocket mihomo asks for the certificate of the Host, as a link does.
+    # Over a WebSocket mihomo asks for the certificate of the Host, as a link does.
     return named(server, with_own_host(server, found), frozenset({"http", "xhttp"}))
 
 

@@ -31,7 +31,7 @@ _NUMERIC = re.compile(
     re.ASCII,
 )
 _TEXT_TAGS = frozenset({"!", "str", "!str", "tag:yaml.org,2002:str"})
-# A text, or a comment as sing-box allows it. What is not closed goes to the end, so that each character is read once.
+# A text, or a comment as sing-box allows it. An unclosed one goes to the end, so that each character is read once.
 _COMMENT = re.compile(
     r'("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z))|//[^\n]*|#[^\n]*|/\*(?:.*?\*/|.*)', re.DOTALL
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from .settings import ReadError, Settings, fingerprint, with_early_data
 from .streams import HTTP_LIKE, named, with_own_host
 
-# Of the client alone.
+# Settings that the server does not see.
 _OPTIONAL = (
     "fragment", "fragment_fallback_delay", "record_fragment", "kernel_tx", "kernel_rx", "min_version", "max_version",
     "cipher_suites", "curve_preferences", "handshake_timeout",

@@ -323,7 +323,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _kind(text: str) -> str:
-    """``links``, ``document``, or ``other`` for text that may be encoded. Raises BodyError for what is no list."""
+    """``links``, ``document``, or ``other`` for text that may be encoded. Raises BodyError for a web page."""
     stripped = text.strip("\ufeff\0 \t\r\n\f\v")
     if not stripped:
         raise BodyError("empty")
