@@ -34,7 +34,7 @@ SEVERAL = settings(
     phases=[Phase.generate], max_examples=10, deadline=None, suppress_health_check=list(HealthCheck)
 )
 XHTTP = json.dumps(
-    dict.fromkeys(mihomo.streams._XHTTP_PLACES, " o d d ")
+    dict.fromkeys(mihomo.streams.XHTTP_PLACES, " o d d ")
     | {"xPaddingObfsMode": True, "scMaxEachPostBytes": "5-1", "xmux": {"hKeepAlivePeriod": "5-6"}}
 )
 LISTS = {
