@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import polib
@@ -20,6 +21,7 @@ from pytest_django import Settings
 
 from operations.audit import By
 from subscriptions.sources import refreshing
+from tests.integrations.moving.old_databases import marzban
 from tests.one_of_each import one_of_each, pages
 from tests.test_translations import CATALOGUES
 from tests.traffic.admin_pages import url
@@ -239,6 +241,21 @@ def test_an_import_is_russian(client: Client, english: set[str]) -> None:
     preview = client.post(url("subscriber_import"), {"file": SimpleUploadedFile("a.csv", lines)})
     assert "Борис" in preview.content.decode()
     assert left(preview, english) == []
+
+
+def test_moving_in_is_russian(client: Client, english: set[str], tmp_path: Path) -> None:
+    people = [
+        {"username": "vera"},
+        {"username": "gleb"},
+        {"username": "sasha", "data_limit": "много"},
+    ]
+    baker.make(Subscriber, name="gleb")
+    old = marzban(tmp_path / "db", people).read_bytes()
+    file = SimpleUploadedFile("db.sqlite3", old)
+    preview = client.post(url("subscriber_move_in"), {"kind": "marzban", "file": file})
+    assert "vera" in preview.content.decode()
+    refused = client.post(url("subscriber_move_in"), {"kind": "marzban"})
+    assert (left(preview, english), left(refused, english)) == ([], [])
 
 
 def test_strangers_are_addressed_in_russian(client: Client, english: set[str]) -> None:

@@ -20,6 +20,7 @@ class MovingConfig(AppConfig):
                 name=self.label,
                 erase={"old accounts": erasure.erase},
                 own_token=old_links.own_token,
+                admin={"traffic.subscriber": "integrations.moving.admin.move_in_page.PAGES"},
             )
         )
         post_migrate.connect(roles.grant, sender=self, dispatch_uid="operations.roles.grant")

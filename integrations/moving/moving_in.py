@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import msgspec
 from django.db import IntegrityError
 from django.utils.translation import gettext as _
 
@@ -21,6 +22,13 @@ Progress = Callable[[str, int, int], object]
 """Called with the stage, the number of finished accounts and the number of all."""
 
 
+class Moved(msgspec.Struct):
+    """How many accounts have which fate, and the ids of the new subscribers."""
+
+    fates: Counter[Fate]
+    subscribers: list[int]
+
+
 class AnotherPanelError(Exception):
     """A panel of this kind with another secret has this name."""
 
@@ -32,16 +40,16 @@ def require_same(wanted: Wanted, secret: str) -> None:
         raise AnotherPanelError
 
 
-def move_in(
-    wanted: Wanted, people: People, by: By, progress: Progress = lambda *_: None
-) -> Counter[Fate]:
-    """Make subscribers of the new accounts; return how many have which fate. Raises AnotherPanelError."""
+def move_in(wanted: Wanted, people: People, by: By, progress: Progress = lambda *_: None) -> Moved:
+    """Make subscribers of the new accounts. Raises AnotherPanelError."""
     panel = _saved_panel(wanted, people.secret, by)
-    fates: Counter[Fate] = Counter()
+    moved = Moved(Counter(), [])
     for start in range(0, len(people.accounts), STEP):
         progress("moving in", start, len(people.accounts))
-        fates += _tried(wanted, panel, people.accounts[start : start + STEP], by)
-    return fates
+        step = _tried(wanted, panel, people.accounts[start : start + STEP], by)
+        moved.fates += step.fates
+        moved.subscribers += step.subscribers
+    return moved
 
 
 @write_transaction
@@ -68,7 +76,7 @@ def _known_secret(panel: OldPanel) -> str:
         return ""
 
 
-def _tried(wanted: Wanted, panel: OldPanel, accounts: Sequence[Account], by: By) -> Counter[Fate]:
+def _tried(wanted: Wanted, panel: OldPanel, accounts: Sequence[Account], by: By) -> Moved:
     try:
         return _move_step(wanted, panel, accounts, by)
     except IntegrityError:  # another writer took a token or moved somebody in meanwhile
@@ -76,9 +84,7 @@ def _tried(wanted: Wanted, panel: OldPanel, accounts: Sequence[Account], by: By)
 
 
 @write_transaction
-def _move_step(
-    wanted: Wanted, panel: OldPanel, accounts: Sequence[Account], by: By
-) -> Counter[Fate]:
+def _move_step(wanted: Wanted, panel: OldPanel, accounts: Sequence[Account], by: By) -> Moved:
     steps = list(planning.plan(wanted, accounts))
     new = [(step, step.subscriber) for step in steps if step.subscriber is not None]
     people = [subscriber for _step, subscriber in new]
@@ -87,7 +93,18 @@ def _move_step(
     OldAccount.objects.bulk_create([_account(panel, step, one) for step, one in new])
     used = [_correction(panel, step.account, one) for step, one in new if _used(step.account)]
     corrections.carry_over(used, by)
-    return Counter(step.fate for step in steps)
+    _revoke(panel, [step.account for step in steps if step.fate is Fate.MOVED])
+    return Moved(Counter(step.fate for step in steps), [subscriber.pk for subscriber in people])
+
+
+def _revoke(panel: OldPanel, moved: Sequence[Account]) -> None:
+    """Only a database tells when links were revoked, and it may be read after the running panel."""
+    revoked = {account.key: account.revoked for account in moved if account.revoked}
+    known = panel.accounts.filter(key__in=revoked) if revoked else []
+    late = [row for row in known if row.revoked < revoked[row.key]]
+    for row in late:
+        row.revoked = revoked[row.key]
+    OldAccount.objects.bulk_update(late, ["revoked"])
 
 
 def _account(panel: OldPanel, step: Step, subscriber: Subscriber) -> OldAccount:

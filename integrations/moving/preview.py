@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from operations.formatting import written_last_day, written_size
 from traffic.models import Subscriber
@@ -70,8 +71,9 @@ def _line(step: Step, subscriber: Subscriber, link: str, now: datetime) -> Line:
 
 
 def _term(subscriber: Subscriber) -> str:
-    if subscriber.hold_days is not None:
-        return _("{days} days from first use").format(days=subscriber.hold_days)
+    days = subscriber.hold_days
+    if days is not None:
+        return ngettext("%d day from first use", "%d days from first use", days) % days
     end = subscriber.expires_at
     return _("never") if end is None else written_last_day(end)
 

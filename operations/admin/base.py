@@ -256,6 +256,8 @@ class PanelAdmin(ModelAdmin[_M]):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         listed = dict(self.list_pages)
+        for added in self.additions:
+            listed.update(added.list_pages)
         if self.has_choice_of_columns:
             listed["columns"] = columns.choose_view
         own = [
@@ -317,6 +319,8 @@ class PanelAdmin(ModelAdmin[_M]):
             "title": capfirst(self.opts.verbose_name_plural),
             "empty_text": self.empty_text,
         }
+        if self.has_add_permission(request):
+            own["adding"] = self._adding()
         if self.exports:
             own["exports"] = self.exports.offered(self, request)
         try:
@@ -327,6 +331,11 @@ class PanelAdmin(ModelAdmin[_M]):
         if "cl" in context:
             context |= self._above(request, context["cl"])
         return response
+
+    def _adding(self) -> list[tuple[str, str | Promise]]:
+        """Addresses and labels of the pages of other apps that add rows."""
+        labels = (item for added in self.additions for item in added.adding.items())
+        return [(self.list_url(name), label) for name, label in labels]
 
     def _above(self, request: HttpRequest, cl: ChangeList) -> dict[str, Any]:
         """The context of ``above_list.html``: filters, sums, and the choice of columns."""

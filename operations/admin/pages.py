@@ -16,7 +16,8 @@ class AdminPages(msgspec.Struct, frozen=True, kw_only=True):
     """What an app adds to the pages of one kind of model.
 
     ``top`` and ``panels``: sections at the beginning and at the end of the page of one object; "" for none.
-    ``month_panels``: sections of the page of a calendar month, by its first day. ``pages``: views of one object, by name.
+    ``month_panels``: sections of the page of a calendar month, by its first day. ``pages``: views of one object, by name;
+    ``list_pages``: of the list. ``adding``: the labels of those list pages that add rows, by name, as links of the list.
     ``actions``: of the list, for users who may change rows. ``row_tools``: makes the HTML of a row in the last column of
     the list, as far as this user may use it. ``export_columns``: values of a row by column, as far as this user may
     download them. ``filters``: filters of the list. ``help_texts``: by field name. ``to_hand_out``: the message after an
@@ -27,6 +28,8 @@ class AdminPages(msgspec.Struct, frozen=True, kw_only=True):
     panels: tuple[Callable[[HttpRequest, Any], str], ...] = ()
     month_panels: tuple[Callable[[HttpRequest, date], str], ...] = ()
     pages: Mapping[str, Callable[..., HttpResponse]] = {}
+    list_pages: Mapping[str, Callable[..., HttpResponse]] = {}
+    adding: Mapping[str, str | Promise] = {}
     actions: tuple[Callable[..., HttpResponse | None], ...] = ()
     row_tools: Callable[[HttpRequest], Callable[[Any], str] | None] | None = None
     export_columns: Callable[[HttpRequest], Mapping[str, Callable[[Any], Any]]] | None = None

@@ -193,6 +193,7 @@ class TestAdmin:
         assert "SubscriberAdmin" in towers
 
     def test_an_app_adds_to_the_pages_of_another_by_its_extension(self) -> None:
-        (found,) = admin_pages("traffic.subscriber")
-        assert (len(found.top), len(found.panels)) == (1, 2)
+        subscriptions, moving = admin_pages("traffic.subscriber")
+        assert (len(subscriptions.top), len(subscriptions.panels)) == (1, 2)
+        assert list(moving.list_pages) == list(moving.adding) == ["move_in"]
         assert admin_pages("traffic.plan") == []

@@ -112,6 +112,15 @@ def test_a_revoked_token_means_nobody(tmp_path: Path) -> None:
     assert old_links.own_token(hashed(f"alice,{LATER + 1}")) is not None
 
 
+def test_a_second_run_learns_of_revoked_links(alice: Subscriber, tmp_path: Path) -> None:
+    token = hashed(f"alice,{LATER}")
+    assert old_links.own_token(token) == alice.token
+    revoked = datetime.fromtimestamp(LATER + 5, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    _move_in("marzban", marzban(tmp_path / "later", [{"sub_revoked_at": revoked}]))
+    assert old_links.own_token(token) is None
+    assert old_links.own_token(hashed(f"alice,{LATER + 6}")) == alice.token
+
+
 def test_without_the_secret_old_tokens_mean_nobody_until_it_is_given(tmp_path: Path) -> None:
     _move_in("marzban", marzban(tmp_path / "one", [{}], secret=""))
     token = hashed(f"alice,{LATER}")

@@ -113,13 +113,13 @@ class Command(BaseCommand):
     def _move(self, wanted: Wanted, people: People) -> None:
         try:
             with Stages() as stages:
-                fates = moving_in.move_in(
+                moved = moving_in.move_in(
                     wanted, people, By("import_panel", timezone.now()), stages
                 )
         except moving_in.AnotherPanelError:
             raise CommandError(f"{words.OTHER_PANEL} (--name)") from None
-        new = fates[Fate.NEW]
-        rest = _told(fates, len(people.unreadable))
+        new = len(moved.subscribers)
+        rest = _told(moved.fates, len(people.unreadable))
         self.stdout.write(
             f"Moved in {_counted(new)} from {wanted.name}; {rest}."
             if new
