@@ -244,6 +244,36 @@ class Source(Listed):
         default=False,
         help_text=_("Allows private addresses for this source and its servers, and an http URL."),
     )
+    keep = models.CharField(
+        _("take only"),
+        max_length=200,
+        blank=True,
+        help_text=_(
+            "A regular expression for names, without regard to case, like <code>DE|Germany</code>. Empty = all."
+        ),
+    )
+    drop = models.CharField(
+        _("leave out"),
+        max_length=200,
+        blank=True,
+        help_text=_("The same for names of servers that nobody gets. It wins over “take only”."),
+    )
+    rename = models.TextField(
+        _("rename"),
+        max_length=4000,
+        blank=True,
+        help_text=_(
+            "One rule per line: <code>pattern =&gt; replacement</code>, where <code>\\1</code> is the first group. At most 20."
+        ),
+    )
+    prefix = models.CharField(
+        _("prefix"), max_length=40, blank=True, help_text=_("In front of each name.")
+    )
+    flags = models.BooleanField(
+        _("flags"),
+        default=False,
+        help_text=_("The flag of the country that a name tells, unless the name has one."),
+    )
     groups = _groups()
     subscriber = models.ForeignKey(
         Subscriber,

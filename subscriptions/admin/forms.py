@@ -11,7 +11,10 @@ from operations.outbound import url_policy
 from subscriptions import direct_configs
 from subscriptions.links import MAX_LENGTH, LinkError
 from subscriptions.models import DirectConfig, Source
-from subscriptions.sources import refreshing, source_errors
+from subscriptions.sources import name_rules, refreshing, source_errors
+from subscriptions.sources.name_rules import RuleError, Rules
+
+_CODE = {"dir": "ltr", "spellcheck": "false", "autocomplete": "off"}
 
 if TYPE_CHECKING:
     _DirectConfigModelForm = forms.ModelForm[DirectConfig]
@@ -62,8 +65,16 @@ class SourceForm(_SourceModelForm):
             "subscriber",
             "groups",
             "allow_private",
+            "keep",
+            "drop",
+            "rename",
+            "prefix",
+            "flags",
         ]
         widgets = {
+            "keep": UnfoldAdminTextInputWidget(attrs=_CODE),
+            "drop": UnfoldAdminTextInputWidget(attrs=_CODE),
+            "rename": UnfoldAdminTextareaWidget(attrs=_CODE | {"rows": 4}),
             "url": UnfoldAdminTextInputWidget(
                 attrs={"dir": "ltr", "autocomplete": "off", "spellcheck": "false"}
             ),
@@ -82,7 +93,15 @@ class SourceForm(_SourceModelForm):
                 refreshing.check_url(given["url"], allow_private=given.get("allow_private", False))
             except url_policy.Refused as error:
                 self.add_error("url", ValidationError(source_errors.sentence(error.code)))
+        self._check_rules(given)
         return given
+
+    def _check_rules(self, given: dict[str, Any]) -> None:
+        names = Rules.__struct_fields__
+        try:
+            name_rules.check(Rules(**{name: given[name] for name in names if name in given}))
+        except RuleError as error:
+            self.add_error(error.field, ValidationError(source_errors.of_rule(error)))
 
 
 class ManyLinksForm(forms.Form):

@@ -37,6 +37,7 @@ _SETTINGS = (
     "groups",
     "allow_private",
 )
+_RULES = ("keep", "drop", "rename", "prefix", "flags")
 
 
 @admin.register(Source)
@@ -79,7 +80,8 @@ class SourceAdmin(PanelAdmin[Source]):
             given[1] = "address"
         said = [(_("Last fetch"), {"fields": _SAYS})] if obj else []
         days = [(_("Provider and reports"), {"fields": ("days",)})] if obj else []
-        return [(None, {"fields": given}), *said, *days]
+        rules = (_("Which servers, and their names"), {"fields": _RULES})
+        return [(None, {"fields": given}), rules, *said, *days]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Source | None = None) -> Any:
         return (*_SAYS, "address", "days")
@@ -195,6 +197,8 @@ class SourceAdmin(PanelAdmin[Source]):
     def save_model(self, request: HttpRequest, obj: Source, form: Any, change: bool) -> None:
         if {"url", "allow_private"} & set(form.changed_data):
             refreshing.forget_copy(obj)
+        if set(_RULES) & set(form.changed_data):
+            refreshing.read_again(obj)
         super().save_model(request, obj, form, change)
 
     def _refresh(self, request: HttpRequest, pks: list[int]) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -12,7 +13,8 @@ from subscriptions import direct_configs
 from subscriptions.links import MAX_LENGTH, LinkError
 from subscriptions.links.common import MAX_REMARK
 from subscriptions.models import MAX_POSITION, DirectConfig, Source
-from subscriptions.sources import refreshing, source_errors
+from subscriptions.sources import name_rules, patterns, refreshing, source_errors
+from subscriptions.sources.name_rules import RuleError, Rules
 from traffic.models import Subscriber
 
 
@@ -140,6 +142,10 @@ class AddedSerializer(serializers.Serializer[Any]):
     errors = LineErrorSerializer(many=True)  # type: ignore[assignment]
 
 
+def _fields(rules: Rules) -> list[tuple[str, Any]]:
+    return list(msgspec.structs.asdict(rules).items())
+
+
 class SourceSerializer(serializers.ModelSerializer[Source]):
     """A source. Readers who may not change it see only the start of its URL, because the URL opens the servers."""
 
@@ -161,6 +167,34 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
         allow_null=True,
         help_text="Id of the subscriber whose own account it is; missing if it is shared.",
     )
+    keep = TextField(
+        max_length=patterns.MAX_LENGTH,
+        required=False,
+        allow_blank=True,
+        help_text="A regular expression: only servers whose name it matches are taken. Missing if it is empty.",
+    )
+    drop = TextField(
+        max_length=patterns.MAX_LENGTH,
+        required=False,
+        allow_blank=True,
+        help_text="A regular expression: servers whose name it matches are left out. Missing if it is empty.",
+    )
+    rename = TextField(
+        max_length=4000,
+        required=False,
+        allow_blank=True,
+        help_text="Lines of `pattern => replacement`. Missing if it is empty.",
+    )
+    prefix = TextField(
+        max_length=name_rules.MAX_PREFIX,
+        required=False,
+        allow_blank=True,
+        help_text="In front of each name. Missing if it is empty.",
+    )
+    flags = SwitchField(
+        required=False,
+        help_text="Whether names get the flag of the country that they tell. Missing if they do not.",
+    )
     config_count = serializers.SerializerMethodField(help_text="Servers in its last good list.")
     last_error = serializers.SerializerMethodField(
         help_text="Error code of the last fetch; null: no error."
@@ -175,6 +209,11 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
             "enabled",
             "priority",
             "subscriber",
+            "keep",
+            "drop",
+            "rename",
+            "prefix",
+            "flags",
             "config_count",
             "last_fetched",
             "last_error",
@@ -191,8 +230,9 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
     # ``context["masked"]``: whether the URL is masked for this reader.
     def to_representation(self, instance: Source) -> dict[str, Any]:
         found = super().to_representation(instance)
-        if found["subscriber"] is None:
-            del found["subscriber"]
+        for name in ("subscriber", *Rules.__struct_fields__):
+            if found[name] in (None, "", False):
+                del found[name]
         return found | {"url": masked(instance.url)} if self.context.get("masked") else found
 
     def validate_url(self, url: str) -> str:
@@ -206,7 +246,20 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
             raise serializers.ValidationError("This source already exists.")
         return url
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        names = Rules.__struct_fields__
+        given = refreshing.rules_of(self.instance) if self.instance else Rules()
+        changed = {name: attrs[name] for name in names if name in attrs}
+        try:
+            name_rules.check(msgspec.structs.replace(given, **changed))
+        except RuleError as error:
+            raise serializers.ValidationError({error.field: source_errors.of_rule(error)}) from None
+        return attrs
+
     def update(self, instance: Source, validated_data: dict[str, Any]) -> Source:
+        before = refreshing.rules_of(instance)
+        if any(validated_data.get(name, old) != old for name, old in _fields(before)):
+            refreshing.read_again(instance)
         if validated_data.get("url", instance.url) != instance.url:
             refreshing.forget_copy(instance)
         return super().update(instance, validated_data)

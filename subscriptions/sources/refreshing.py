@@ -9,7 +9,6 @@ import logging
 import re
 import threading
 import time
-import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -35,7 +34,9 @@ from subscriptions.conf import conf
 from subscriptions.models import Edition, Node, Source
 from traffic.periods import unix_end
 
-from . import accounts, limited_places, probing, provider_usage, source_lists
+from . import accounts, limited_places, name_rules, probing, provider_usage, source_lists
+from .name_rules import Rules, clean_name
+from .source_lists import Found
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +51,6 @@ _BETWEEN = re.compile(r";|[,&\s]\s*(?=[\w-]+\s*=)", re.ASCII)
 # Some panels count in floats and write 1.5E+11.
 _FIGURE = re.compile(r"\d{1,19}(?:\.\d{0,20})?(?:e\+?\d{1,2})?", re.IGNORECASE | re.ASCII)
 _MOST = 2**63 - 1
-# Emoji need the joiner and the variation selectors; all other invisible characters are removed.
-_JOINER = "\u200d"
-# The rest of a character that was cut in half.
-_BROKEN = "\ufffd"
 
 
 class State(StrEnum):
@@ -64,7 +61,7 @@ class State(StrEnum):
     FAILED = "failed"
     # Another process is fetching it.
     BUSY = "busy"
-    # Deleted, disabled or given another URL meanwhile.
+    # Deleted, disabled, or given another URL or other rules meanwhile.
     GONE = "gone"
 
 
@@ -118,6 +115,16 @@ def forget_copy(source: Source) -> None:
     source.etag = source.last_modified = source.last_error = ""
     source.failures = 0
     source.next_fetch = source.claimed_until = None
+
+
+def read_again(source: Source) -> None:
+    """Fetch the whole list at the next opportunity, because its rules changed."""
+    source.etag = source.last_modified = ""
+    source.next_fetch = None
+
+
+def rules_of(source: Source) -> Rules:
+    return Rules(**{name: getattr(source, name) for name in Rules.__struct_fields__})
 
 
 def due(now: datetime) -> list[int]:
@@ -184,15 +191,6 @@ def _figure(text: str) -> int | None:
     return figure if figure <= _MOST else None
 
 
-def clean_name(text: str) -> str:
-    """A provider's name for a server, without invisible and direction characters; at most 128 characters."""
-    kept = "".join(
-        letter for letter in unicodedata.normalize("NFC", text.replace(_BROKEN, ""))
-        if letter == _JOINER or letter.isspace() or unicodedata.category(letter) not in {"Cc", "Cf", "Cs", "Co", "Cn"}
-    )  # fmt: skip
-    return " ".join(kept.split())[:128].rstrip()
-
-
 async def _refresh(source: Source, limits: Limits, network: Network) -> Outcome:
     try:
         result = await _fetched(source, limits, network)
@@ -222,14 +220,34 @@ async def _fetched(source: Source, limits: Limits, network: Network) -> _Result:
     try:
         fetched = await fetching.fetch(asked, limits, network)
         if fetched.body is not None:
-            parsed = await asyncio.to_thread(
-                source_lists.parse, fetched.body, private=policy.private, charset=fetched.charset
-            )
+            parsed = await asyncio.to_thread(_read, fetched, policy, rules_of(source))
     except OutboundError as failure:
         error, retry_after = failure.code, failure.retry_after
     except source_lists.BodyError as failure:
         error = failure.code
     return _Result(round((time.monotonic() - begun) * 1000), fetched, parsed, error, retry_after)
+
+
+def _read(fetched: Fetched, policy: url_policy.Policy, rules: Rules) -> source_lists.Parsed:
+    """The servers that the rules take, under their names. Raises source_lists.BodyError."""
+    assert fetched.body is not None  # noqa: S101  checked by the caller
+    found = source_lists.parse(fetched.body, private=policy.private, charset=fetched.charset)
+    return found if rules == Rules() else ruled(found, rules)
+
+
+def ruled(found: source_lists.Parsed, rules: Rules) -> source_lists.Parsed:
+    """Raises source_lists.BodyError if nothing is left, or the rules take too long."""
+    try:
+        each = name_rules.apply(found.nodes, rules)
+    except name_rules.RuleError:
+        raise source_lists.BodyError("bad_rule") from None
+    except name_rules.TooSlow:
+        raise source_lists.BodyError("slow_rules") from None
+    left_out = [*found.left_out, *(Found(one.name, one.node, one.code) for one in each if one.code)]
+    nodes = [msgspec.structs.replace(one.node, remark=one.name) for one in each if not one.code]
+    if not nodes:
+        raise source_lists.BodyError("nothing_taken", left_out)
+    return msgspec.structs.replace(found, nodes=nodes, left_out=left_out)
 
 
 def _missed(pk: int) -> Outcome:
@@ -242,7 +260,7 @@ def _store(claimed: Source, result: _Result, now: datetime) -> Outcome:
     with write_transaction():
         Edition.lock()
         source = Source.objects.select_for_update().filter(pk=claimed.pk, url=claimed.url).first()
-        if source is None:
+        if source is None or rules_of(source) != rules_of(claimed):
             return Outcome(claimed.pk, claimed.name, State.GONE)
         if result.parsed:
             _store_nodes(source, result.parsed.nodes, now)

@@ -8,6 +8,8 @@ from django.utils.translation import gettext_lazy
 
 from subscriptions.links import LinkError
 
+from .name_rules import RuleError
+
 _STATUS = re.compile(r"http_(\d{3})", re.ASCII)
 _SENTENCES: dict[str, str | Promise] = {
     # URL, when saved or after a redirect.
@@ -51,6 +53,9 @@ _SENTENCES: dict[str, str | Promise] = {
     "too_many_lines": gettext_lazy("The list has more than 5000 lines."),
     "no_nodes": gettext_lazy("The list holds no usable server."),
     "unknown": gettext_lazy("The answer is not a list of links."),
+    "nothing_taken": gettext_lazy("The patterns of this source leave no server."),
+    "slow_rules": gettext_lazy("The patterns of this source take too long."),
+    "bad_rule": gettext_lazy("A pattern of this source is not valid."),
     "internal": gettext_lazy("The panel itself failed; its log says why."),
 }
 _STATUSES: dict[int, str | Promise] = {
@@ -67,6 +72,9 @@ _LEFT_OUT: dict[str, str | Promise] = {
     "private_host": gettext_lazy("The server is at a private address."),
     "duplicate": gettext_lazy("The server is already in the list."),
     "over_limit": gettext_lazy("The list has more than 2000 servers."),
+    # The rules of the source.
+    "not_kept": gettext_lazy("The name does not match “take only”."),
+    "dropped": gettext_lazy("The name matches “leave out”."),
     # Entries of configurations.
     "bad_type": gettext_lazy("A setting has a value of the wrong type."),
     "unclear": gettext_lazy("Apps read the value of a setting in different ways; it needs quotes."),
@@ -74,6 +82,23 @@ _LEFT_OUT: dict[str, str | Promise] = {
     "inexact": gettext_lazy("A link cannot say exactly how the entry connects."),
     "chained": gettext_lazy("The entry connects through another server."),
 }
+
+
+_RULES: dict[str, str | Promise] = {
+    "syntax": gettext_lazy("Line {line}, character {place}: this is not a regular expression."),
+    "too_long": gettext_lazy("Line {line}: the text is too long from character {place}."),
+    "slow": gettext_lazy("Line {line}: the pattern could take too long; repeat less inside of it."),
+    "unsupported": gettext_lazy(
+        "Line {line}: references to groups, conditions and atomic groups are not possible in a pattern."
+    ),
+    "no_arrow": gettext_lazy("Line {line}: write pattern => replacement."),
+    "too_many": gettext_lazy("Line {line}: there are more than 20 rules."),
+}
+
+
+def of_rule(error: RuleError) -> str:
+    """Why a rule of a source is refused, and where."""
+    return str(_RULES[error.code]).format(line=error.line, place=error.place)
 
 
 def left_out(code: str) -> str:

@@ -458,3 +458,18 @@ class TestDeletingGroups:
         it.groups.set([group, Group.objects.create(name="others")])
         admin_client.post(f"{GROUPS}{group.pk}/delete/", {"post": "yes"})
         assert not Group.objects.filter(pk=group.pk).exists()
+
+
+def test_rules_of_a_source_are_saved_and_have_it_fetched_again(admin_client: Client) -> None:
+    it = source(etag='"1"', next_fetch=timezone.now())
+    rules = {"keep": "DE", "drop": "x2", "rename": "a => b", "prefix": "P", "flags": "on"}
+    admin_client.post(f"{SOURCES}{it.pk}/change/", NEW | rules)
+    it.refresh_from_db()
+    assert (it.keep, it.drop, it.rename, it.prefix, it.flags) == ("DE", "x2", "a => b", "P", True)
+    assert (it.etag, it.next_fetch) == ("", None)
+
+
+def test_a_bad_rule_stays_in_the_form_with_its_place(admin_client: Client) -> None:
+    response = admin_client.post(f"{SOURCES}add/", NEW | {"keep": "DE(", "rename": "a => b\nc"})
+    assert "Line 1, character 3: this is not a regular expression." in response.content.decode()
+    assert not Source.objects.exists()

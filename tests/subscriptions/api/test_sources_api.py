@@ -281,3 +281,46 @@ def test_no_json_is_ever_a_500(local: Client, body: Any, method: str) -> None:
         201,
         400,
     }
+
+
+class TestRules:
+    RULES = {"keep": "DE|NL", "drop": "x2", "rename": "a => b", "prefix": "P", "flags": True}
+
+    def test_they_are_set_and_read_and_noted(self, manager: Client) -> None:
+        found = send(manager, "POST", SOURCES, NEW | self.RULES).json()
+        assert {name: found[name] for name in self.RULES} == self.RULES
+        changed = send(manager, "PATCH", f"{SOURCES}/{found['id']}", {"keep": "", "flags": False})
+        assert "keep" not in changed.json()
+        assert "flags" not in changed.json()
+        entry = AuditEntry.objects.order_by("-pk").first()
+        assert entry is not None
+        assert entry.changes == {"keep": ["DE|NL", ""], "flags": [True, False]}
+
+    @pytest.mark.parametrize(
+        ("field", "text", "said"),
+        [
+            ("keep", "a(", "character 2"),
+            ("drop", "(a+)+", "too long"),
+            ("rename", "a => b\nc", "Line 2"),
+            ("keep", 5, "valid string"),
+            ("flags", "yes", "boolean"),
+        ],
+    )
+    def test_a_bad_one_is_refused_with_its_place_and_changes_nothing(
+        self, manager: Client, field: str, text: object, said: str
+    ) -> None:
+        it = source()
+        response = send(manager, "PATCH", one(it), {"name": "Other", field: text})
+        assert response.status_code == 400
+        assert said in response.json()[field][0]
+        it.refresh_from_db()
+        assert (it.name, it.keep, it.rename) == ("provider", "", "")
+
+    def test_new_rules_have_the_whole_list_fetched_again(self, manager: Client) -> None:
+        it = source(etag='"1"', last_modified="x", next_fetch=timezone.now(), failures=2)
+        send(manager, "PATCH", one(it), {"name": "Other"})
+        it.refresh_from_db()
+        assert it.etag == '"1"'
+        send(manager, "PATCH", one(it), {"drop": "x"})
+        it.refresh_from_db()
+        assert (it.etag, it.last_modified, it.next_fetch, it.failures) == ("", "", None, 2)

@@ -19,8 +19,9 @@ from operations.outbound.pacing import backoff
 from subscriptions.models import Edition, Source
 from subscriptions.serving import catalogue
 from subscriptions.sources import refreshing, source_errors, source_lists
-from subscriptions.sources.refreshing import Outcome, State, clean_name, parse_userinfo
-from tests.subscriptions.examples import A, B, C, source, stored
+from subscriptions.sources.name_rules import clean_name
+from subscriptions.sources.refreshing import Outcome, State, parse_userinfo
+from tests.subscriptions.examples import A, B, C, ask, source, stored, subscriber
 from tests.subscriptions.hostile import Behaviour, InternetInThread, answer, raw
 
 pytestmark = pytest.mark.django_db
@@ -514,3 +515,66 @@ def test_a_refresh_in_the_background_survives_an_accident(
     monkeypatch.setattr(refreshing, "refresh", broken)
     refreshing.refresh_soon([1]).join(20)
     assert "could not be refreshed" in caplog.text
+
+
+class TestRules:
+    @pytest.fixture
+    def ruled(self, it: Source, refresh: Refresh) -> Callable[..., Outcome]:
+        def with_rules(*links: str, **rules: Any) -> Outcome:
+            Source.objects.filter(pk=it.pk).update(**rules)
+            return refresh(answer(lines(*links), ETag='"1"'))
+
+        return with_rules
+
+    def test_what_the_rules_leave_out_is_not_stored_and_counted(
+        self, it: Source, ruled: Callable[..., Outcome]
+    ) -> None:
+        ruled(A, B, C, keep="a|b", drop="b")
+        assert present(it) == ["A"]
+        assert (it.parsed, it.skipped) == (1, {"dropped": 1, "not_kept": 1})
+
+    def test_new_names_reach_subscribers_and_equal_ones_stay_apart(
+        self, it: Source, ruled: Callable[..., Outcome]
+    ) -> None:
+        ruled(A, B, rename="[AB] => Same", prefix="P")
+        assert present(it) == ["P Same", "P Same"]
+        subscriber()
+        answered = ask(format="mihomo").content.decode()
+        assert '"name": "P Same"' in answered
+        assert '"name": "P Same 2"' in answered
+
+    def test_rules_that_leave_nothing_change_nothing(
+        self, it: Source, ruled: Callable[..., Outcome]
+    ) -> None:
+        ruled(A)
+        assert ruled(B, keep="nobody").error == "nothing_taken"
+        assert present(it) == ["A"]
+
+    def test_a_refresh_with_old_rules_is_not_stored(self, it: Source) -> None:
+        claimed = Source.objects.get(pk=it.pk)
+        Source.objects.filter(pk=it.pk).update(drop="x")
+        result = refreshing._Result(1, parsed=source_lists.parse(A.encode()))
+        assert refreshing._store(claimed, result, timezone.now()).state is State.GONE
+        assert present(it) == []
+
+    def test_a_rule_of_a_broken_database_fails_in_words(
+        self, it: Source, ruled: Callable[..., Outcome]
+    ) -> None:
+        assert ruled(A, keep="(").error == "bad_rule"
+        assert source_errors.sentence("bad_rule") != source_errors.sentence("slow_rules")
+
+
+def test_a_configuration_of_an_app_is_a_list(it: Source, refresh: Refresh) -> None:
+    body = b"proxies:\n  - {name: A, type: trojan, server: a.example, port: 1, password: pw}\n  - {type: x}\n"
+    refresh(answer(body))
+    assert present(it) == ["A"]
+    assert it.skipped == {"unsupported": 1}
+
+
+def test_notes_of_a_provider_are_notes_in_every_form(it: Source, refresh: Refresh) -> None:
+    entry = "{type: trojan, server: a.example, port: 1, password: pw, name: "
+    notes = ["剩余流量：88 GB", "套餐到期：2030-01-01", "A"]
+    body = "proxies:\n" + "".join(f'  - {entry}"{name}"}}\n' for name in notes)
+    refresh(answer(body.encode()))
+    assert present(it) == ["A"]
+    assert it.skipped == {"pseudo": 2}
