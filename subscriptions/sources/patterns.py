@@ -7,7 +7,7 @@ refused. Names have at most 128 characters, so one search is short, and the whol
 
 import re
 from math import comb
-from re import _parser as structure  # type: ignore[attr-defined]  # what re.compile itself uses
+from re import _parser as structure  # what re.compile itself uses
 from typing import Any, NamedTuple
 
 MAX_LENGTH = 200

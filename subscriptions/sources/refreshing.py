@@ -32,11 +32,11 @@ from operations.polling import Poller
 from subscriptions import links
 from subscriptions.conf import conf
 from subscriptions.models import Edition, Node, Source
+from subscriptions.readers import Found
 from traffic.periods import unix_end
 
 from . import accounts, limited_places, name_rules, probing, provider_usage, source_lists
 from .name_rules import Rules, clean_name
-from .source_lists import Found
 
 logger = logging.getLogger(__name__)
 
