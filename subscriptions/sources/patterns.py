@@ -7,9 +7,10 @@ refused. Names have at most 128 characters, so one search is short, and the whol
 
 import re
 from math import comb
-from re import _parser as structure  # what re.compile itself uses
 from typing import Any, NamedTuple
 
+# The parser of ``re.compile``, which has no public name.
+_structure: Any = vars(re)["_parser"]
 MAX_LENGTH = 200
 MAX_NAME = 128
 _MAX_WAYS = 15_000_000
@@ -35,7 +36,7 @@ def compiled(text: str) -> re.Pattern[str]:
     if len(text) > MAX_LENGTH:
         raise PatternError("too_long", MAX_LENGTH + 1)
     try:
-        tree = structure.parse(text, re.IGNORECASE)
+        tree = _structure.parse(text, re.IGNORECASE)
         ways = _of_sequence(tree)
         # A search may begin at each character.
         if ways.open > _FEW or ways._replace(open=ways.open + 1).total() > _MAX_WAYS:
