@@ -34,6 +34,7 @@ class Action(StrEnum):
     REPLACED = "replaced"
     ERASED = "erased"
     LINK_SHOWN = "link shown"
+    DEVICE_FORGOTTEN = "device forgotten"
 
 
 LABELS: dict[str, str | Promise] = {
@@ -53,6 +54,7 @@ LABELS: dict[str, str | Promise] = {
     Action.REPLACED: _("Replaced the secret"),
     Action.ERASED: _("Erased; the totals are kept here"),
     Action.LINK_SHOWN: _("Took the subscription link"),
+    Action.DEVICE_FORGOTTEN: _("Forgot a device"),
 }
 # Only the beginning of these fields is kept. A model adds its own as ``secret_fields``.
 _SECRETS = frozenset({"token", "password"})

@@ -116,7 +116,8 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
 
     Subscribers: ``page_part``: takes the view of a subscriber's page and returns a section of it as HTML, "" for none.
     ``plan_applied``: takes locked subscribers and the plan that they get, changes what the app stores about
-    them, and returns the changes by id.
+    them, and returns the changes by id. ``token_replaced``: takes the old tokens of subscribers (ids) who have new ones
+    now, inside the transaction that replaces them.
 
     Admin: ``admin``: the dotted path of the app's ``AdminPages`` (``operations.admin.pages``) by the kind of a model
     (``app.model``). They are loaded when the admin asks for them.
@@ -147,6 +148,7 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
     reads_account: Callable[[str, int], bool] | None = None
     page_part: Callable[[Any], str] | None = None
     plan_applied: Callable[[Sequence[Any], Any], Mapping[int, Any]] | None = None
+    token_replaced: Callable[[Mapping[int, str]], object] | None = None
     admin: Mapping[str, str] = {}
     harmless: Mapping[str, Callable[[str], object]] = {}
     subject_names: frozenset[str] = frozenset()

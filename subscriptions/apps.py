@@ -12,7 +12,7 @@ class SubscriptionsConfig(AppConfig):
         from operations import roles  # noqa: PLC0415  apps are loaded only now
         from operations.extension import Extension, register  # noqa: PLC0415
 
-        from . import checks, condition_words, conditions, key_options, membership, telling  # noqa: F401, PLC0415  registers the system checks
+        from . import checks, condition_words, conditions, devices, key_options, membership, telling  # noqa: F401, PLC0415  registers the system checks
         from .card import CARD  # noqa: PLC0415
         from .formats import ASKABLE  # noqa: PLC0415
         from .person_events import KINDS  # noqa: PLC0415
@@ -22,11 +22,16 @@ class SubscriptionsConfig(AppConfig):
         register(
             Extension(
                 name=self.label,
-                cleanup={"hits": hits.drop_old, "providers' days": provider_usage.drop_old},
+                cleanup={
+                    "hits": hits.drop_old,
+                    "providers' days": provider_usage.drop_old,
+                    "devices": devices.drop_old,
+                },
                 erase={
                     "hits": hits.erase,
                     "own accounts": accounts.erase,
                     "wish to be notified": telling.erase,
+                    "devices": devices.erase,
                 },
                 conditions=conditions.WATCHES,
                 words=condition_words.WORDS,
@@ -43,6 +48,7 @@ class SubscriptionsConfig(AppConfig):
                     "servers-down": "subscriptions_node_changelist?answers=down",
                 },
                 plan_applied=membership.apply_plan,
+                token_replaced=devices.forget_all_of,
                 key_options=(key_options.GROUPS,),
                 admin={
                     "traffic.subscriber": "subscriptions.admin.subscribers.PAGES",
@@ -50,7 +56,7 @@ class SubscriptionsConfig(AppConfig):
                 },
                 harmless={"format": frozenset(ASKABLE).__contains__},
                 path_words=frozenset(
-                    {"sub", "direct-configs", "sources", "subscribers", "tell-me"}
+                    {"sub", "direct-configs", "sources", "subscribers", "tell-me", "devices"}
                 ),
             )
         )

@@ -40,6 +40,14 @@ _CHECKS = {
     ),
     "sources_max_mb": ("subscriptions.E014", "XPERT_SOURCES_MAX_MB=5 is the default."),
     "down_nodes": ("subscriptions.E015", "XPERT_DOWN_NODES=last is the default."),
+    "devices_without_id": (
+        "subscriptions.E018",
+        "XPERT_DEVICES_WITHOUT_ID=allow serves apps that do not identify their device, refuse does not.",
+    ),
+    "devices_retention_days": (
+        "subscriptions.E019",
+        "XPERT_DEVICES_RETENTION_DAYS=0 never forgets a device.",
+    ),
     "server_checks": ("subscriptions.E016", "XPERT_SERVER_CHECKS=3 is the default."),
     "tell_people": ("subscriptions.E017", "XPERT_TELL_PEOPLE=False tells operators alone."),
 }

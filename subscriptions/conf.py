@@ -72,6 +72,16 @@ class Settings(traffic_conf.Settings):
         return number("XPERT_HITS_RETENTION_DAYS", default=30, least=1, most=MAX_DAYS)
 
     @property
+    def devices_without_id(self) -> str:
+        """Whether apps that send no ``x-hwid`` get the list of a subscriber whose devices are limited."""
+        return choice("XPERT_DEVICES_WITHOUT_ID", default="allow", choices=("allow", "refuse"))
+
+    @property
+    def devices_retention_days(self) -> int:
+        """Days after which a device that was not seen is forgotten; 0 = never."""
+        return number("XPERT_DEVICES_RETENTION_DAYS", default=0, least=0, most=MAX_DAYS)
+
+    @property
     def allow_private_sources(self) -> bool:
         """Whether sources and their servers may have private addresses."""
         return flag("XPERT_ALLOW_PRIVATE_SOURCES", default=False)

@@ -500,6 +500,48 @@ class ToldPerson(models.Model):
         return f"{self.subscriber_id} in {self.language}"
 
 
+class Device(models.Model):
+    """A device whose app has fetched a list while the subscriber's devices are limited.
+
+    ``fingerprint``: a keyed hash of what the app sends as its id, which is not stored. ``app``: a name of ``clients``.
+    It has its own id, because the admin and REST name a device by it.
+    """
+
+    subscriber = models.ForeignKey(
+        Subscriber,
+        models.PROTECT,
+        related_name="devices",
+        verbose_name=_("subscriber"),
+        db_constraint=False,
+        db_index=False,
+    )
+    fingerprint = models.CharField(max_length=64, editable=False)
+    system = models.CharField(_("system"), max_length=64, blank=True)
+    system_version = models.CharField(_("version"), max_length=64, blank=True)
+    model = models.CharField(_("model"), max_length=64, blank=True)
+    app = models.CharField(_("app"), max_length=32, blank=True)
+    first_seen = models.DateTimeField(_("first seen"))
+    last_seen = models.DateTimeField(_("last seen"))
+
+    secret_fields = frozenset({"fingerprint"})
+
+    class Meta:
+        verbose_name = _("device")
+        verbose_name_plural = _("devices")
+        # It is shown on the page of its subscriber.
+        default_permissions = ()
+        ordering = ["first_seen", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscriber", "fingerprint"], name="subscriptions_device_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        parts = (self.model, self.system, self.system_version)
+        return " ".join(filter(None, parts)) or self.app or f"#{self.pk}"
+
+
 class Brand(Listed):
     """One row: how the panel presents itself to subscribers. An empty field keeps the default of the panel.
 

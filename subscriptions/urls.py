@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, re_path
 
+from subscriptions.api.devices import DeviceViewSet
 from subscriptions.api.subscribers import SubscriberViewSet
 from subscriptions.api.subscribers_bulk import BulkSubscriberViewSet
 from subscriptions.api.viewsets import DirectConfigViewSet, SourceViewSet
@@ -22,6 +23,9 @@ _subscribers = SubscriberViewSet.as_view({"get": "list", "post": "create"})
 _subscriber = SubscriberViewSet.as_view(
     {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
 )
+
+_devices = DeviceViewSet.as_view({"get": "list", "delete": "destroy_all"})
+_device = DeviceViewSet.as_view({"get": "retrieve", "delete": "destroy"})
 
 
 def _action(path: str, name: str) -> URLPattern:
@@ -57,4 +61,6 @@ urlpatterns = [
     _action("next-plan", "next_plan"),
     _action("renew", "renew"),
     _action("correct", "correct"),
+    re_path(r"^subscribers/(?P<pk>[^/]+)/devices/?$", _devices, name="devices"),
+    re_path(r"^subscribers/(?P<pk>[^/]+)/devices/(?P<device>[^/]+)/?$", _device, name="device"),
 ]

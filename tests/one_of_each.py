@@ -20,6 +20,7 @@ from operations.models import ApiKey, AuditEntry, CommandRun, Delivery, Receiver
 from subscriptions import direct_configs
 from subscriptions.models import (
     Brand,
+    Device,
     DirectConfig,
     Endpoint,
     EndpointCheck,
@@ -98,6 +99,8 @@ def one_of_each(operator: User) -> dict[str, Any]:
             milliseconds=1,
             address="",
         )
+    Subscriber.objects.filter(pk=anna.pk).update(device_limit=2)
+    baker.make(Device, subscriber=anna, model="Пиксель", app="other", first_seen=now, last_seen=now)
     audit.note(Action.CHANGED, source, By("ева", now), {"priority": (100, 3)})
     reporter = _a_reporter(anna, now)
     return {
@@ -156,7 +159,7 @@ def _a_reporter(anna: Subscriber, now: datetime) -> Reporter:
 def pages(objects: dict[str, Any]) -> Iterator[Route]:
     """All addresses of the admin."""
     common = dict.fromkeys(
-        ("user_token", "server", "port", "content_type_id", "kind", "key", "name"), 1
+        ("user_token", "server", "port", "content_type_id", "kind", "key", "name", "device"), 1
     )
     for model, found in {"": objects["operations_apikey"], **objects}.items():
         values = {**common, "app_label": "traffic", "object_id": found.pk, "id": found.pk}

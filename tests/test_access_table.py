@@ -102,6 +102,8 @@ TABLE: dict[str, Rights] = {
     "subscriptions:subscriber-next-plan": (NONE, MANAGERS | {"group key"}),
     "subscriptions:subscriber-renew": (NONE, MANAGERS | {"group key"}),
     "subscriptions:subscriber-correct": (NONE, MANAGERS | {"group key"}),
+    "subscriptions:devices": (READERS | {"group key"}, NONE),
+    "subscriptions:device": (READERS | {"group key"}, NONE),
     # The admin.
     "admin:login": (EVERYBODY, EVERYBODY),
     "admin:logout": (EVERYBODY - ANY_STAFF, EVERYBODY),
@@ -277,6 +279,7 @@ def values_for(name: str) -> dict[str, object]:
         "kind": "csv",
         "key": "wrong",
         "name": "x",
+        "device": 1,
         **PANEL_PATH,
     }
 
@@ -288,7 +291,7 @@ def is_let_in(response: Any) -> bool:
 
 
 _ALL = sorted({route.name for route in routes(dict.fromkeys(
-    ("object_id", "id", "pk", "user_token", "server", "port", "app_label", "content_type_id", "kind", "key", "name",
+    ("object_id", "id", "pk", "user_token", "server", "port", "app_label", "content_type_id", "kind", "key", "name", "device",
     *PANEL_PATH), 1
 ) | {"app_label": "traffic", **PANEL_PATH})})  # fmt: skip
 

@@ -42,6 +42,8 @@ METHODS: dict[str, tuple[str, ...]] = {
     "subscriptions:subscribers": (*READ, "POST"),
     "subscriptions:subscriber": (*READ, "PATCH", "DELETE"),
     "subscriptions:subscribers-bulk": ("POST",),
+    "subscriptions:devices": (*READ, "DELETE"),
+    "subscriptions:device": (*READ, "DELETE"),
     **dict.fromkeys(ACTIONS, ("POST",)),
 }
 WITH_A_BODY = {
@@ -70,7 +72,7 @@ LARGE = dict.fromkeys(
 )
 NEEDS_A_KEY = {
     "metrics", "traffic:marzban", "traffic:global", "traffic:global-series", "traffic:server", "traffic:cleanup",
-    "traffic:database-info", "gateways:config", "marzban:widget", *(WITH_A_BODY.keys() - {"traffic:webhook", "traffic:meter-readings", "three_x_ui:inform"}),
+    "traffic:database-info", "gateways:config", "marzban:widget", "subscriptions:devices", "subscriptions:device", *(WITH_A_BODY.keys() - {"traffic:webhook", "traffic:meter-readings", "three_x_ui:inform"}),
 }  # fmt: skip
 READS_DAYS = {
     "traffic:user", "traffic:user-series", "traffic:global", "traffic:global-series", "traffic:server", "traffic:marzban",
@@ -95,7 +97,7 @@ def urls() -> dict[str, str]:
         port=443,
     )
     source = baker.make(Source, pk=direct.pk + 1, url="https://lists.example.com/sub")
-    names = ("object_id", "id", "pk", "content_type_id", "kind", "name")
+    names = ("object_id", "id", "pk", "content_type_id", "kind", "name", "device")
     path = {"folder": "sub", "token": TOKEN, "rest": ""}
     _, friend = create_api_key("friend", ApiKey.Scope.REPORT, None)
     values = {"user_token": TOKEN, "app_label": "traffic", "key": friend, **ENDPOINT, **path}

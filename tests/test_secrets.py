@@ -67,6 +67,7 @@ def everything(made: dict[str, object]) -> list[str]:
         "content_type_id": 1,
         "kind": "csv",
         "key": GUESS,
+        "device": 1,
         "name": "x",
         "folder": "sub",
         "token": TOKEN,

@@ -2,7 +2,7 @@
 
 import secrets
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -23,6 +23,8 @@ from .reports import is_token
 
 # The maximum of every stored counter: sums of eight counters still fit 64 bits.
 MAX_COUNTER = 2**60
+# Each fetch of a list reads that many rows at most.
+MAX_DEVICES = 100
 # In place of a subscriber's id: rows of nobody, or of all subscribers together. Real ids begin at 1.
 NOBODY = 0
 
@@ -46,6 +48,16 @@ def _counter() -> "models.BigIntegerField[int, int]":
 def _bounded(name: str, *fields: str) -> models.CheckConstraint:
     inside = models.Q(**{f"{field}__range": (0, MAX_COUNTER) for field in fields})
     return models.CheckConstraint(condition=inside, name=name)
+
+
+def _device_limit() -> Any:
+    return models.PositiveSmallIntegerField(
+        _("devices"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_DEVICES)],
+        help_text=_("How many devices get the list; empty = any number."),
+    )
 
 
 class Reset(models.TextChoices):
@@ -144,6 +156,7 @@ class Plan(Allowance):
         db_default=False,
         help_text=_("The days begin with the first report or the first fetch of the list."),
     )
+    device_limit = _device_limit()
 
     class Meta(Allowance.Meta):
         verbose_name = _("plan")
@@ -190,6 +203,7 @@ class Subscriber(Metered):
             "The term begins with the first report or the first fetch of the list; until then the subscriber is on hold."
         ),
     )
+    device_limit = _device_limit()
     # Whether there is a row of ``NextPlan``.
     has_next = models.BooleanField(default=False, db_default=False, editable=False)
     # Since when every cleanup has found the data limit used up.

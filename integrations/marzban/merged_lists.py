@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from subscriptions.serving import catalogue
+from subscriptions import devices, formats, links
+from subscriptions.devices import Identity
+from subscriptions.serving import catalogue, device_headers, notices
 from subscriptions.serving.shelf import Shelf
 from traffic.figures import statistics
 from traffic.models import Subscriber
@@ -85,17 +88,29 @@ def confirmed(
     return _prepared(subscriber, person.username, now)
 
 
-def merge(given: PanelList, person: Prepared, now: datetime) -> bytes:
+class Reader(NamedTuple):
+    """The device that asks for the list, and the language of the person."""
+
+    device: Identity
+    language: str
+
+
+def merge(given: PanelList, person: Prepared, reader: Reader, now: datetime) -> bytes:
     """The list with the subscriber's external servers. It begins a term that is on hold.
 
-    Raises NotUnderstood if it must stay as it is, also because they may not use any, or there are none.
+    A device beyond the limit gets a line that says so instead of them. Raises NotUnderstood if the list must stay as it
+    is, also because they may not use any, or there are none.
     """
     if person.selection is None:
         raise NotUnderstood
     servers = catalogue.entries_of(person.subscriber, given.format, person.selection)
     if not servers:
         raise NotUnderstood
-    subscribers.begin_term(person.subscriber, now)
+    admission = devices.admit(person.subscriber, reader.device, now)
+    if admission.gets_list:
+        subscribers.begin_term(person.subscriber, now)
+    else:
+        servers = _refusal(given.format, person.subscriber, admission, reader.language)
     digest = hashlib.sha256(given.body)
     for server in servers:
         digest.update(f"{server.name}\0{server.text}\0".encode())
@@ -103,6 +118,13 @@ def merge(given: PanelList, person: Prepared, now: datetime) -> bytes:
         (given.format, given.is_old_clash, digest.digest()),
         lambda: merging.merged(given.format, given.body, servers, is_old_clash=given.is_old_clash),
     )
+
+
+def _refusal(
+    format_name: str, subscriber: Subscriber, admission: devices.Admission, language: str
+) -> Sequence[formats.Written]:
+    told = device_headers.notice(admission, subscriber.device_limit, language)
+    return formats.entries(format_name, [links.parse(notices.link(told))])
 
 
 _shelf = Shelf(_MOST)

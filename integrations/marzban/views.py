@@ -25,11 +25,12 @@ from operations.http.middleware import exempt_from_policies
 from operations.outbound.exchange import Limits, Request
 from operations.outbound.unpacking import Unpacker, coding_of
 from subscriptions.conf import conf
-from subscriptions.serving import headers, hits, public_urls
+from subscriptions.serving import device_headers, headers, hits, public_urls
 from subscriptions.serving.clients import client_of
+from subscriptions.serving.subscriber_page import chosen_language
 
 from . import merged_lists, subscription_tokens
-from .merged_lists import PanelList, Prepared
+from .merged_lists import PanelList, Prepared, Reader
 from .merging import NotUnderstood
 from .models import PanelLink
 from .panel_client import MARKER, OpenAnswer
@@ -245,7 +246,12 @@ def _with_servers(
     asked.visit.format = given.format
     if not person.may_connect:
         raise NotUnderstood
-    return merged_lists.merge(given, known, timezone.now())
+    return merged_lists.merge(given, known, _reader(asked.request), timezone.now())
+
+
+def _reader(request: HttpRequest) -> Reader:
+    language = chosen_language("", request.headers.get("Accept-Language", ""))
+    return Reader(device_headers.identity(request.headers), language)
 
 
 def _unpacked(found: _Found) -> bytes:

@@ -15,7 +15,7 @@ from subscriptions.models import SubscriptionHit
 from traffic.models import Subscriber
 from traffic.people import server_limits
 
-from . import hand_out
+from . import devices, hand_out
 from .filters import GroupFilter
 from .group_action import SET_GROUPS
 from .hits import app_name
@@ -66,9 +66,9 @@ def _to_hand_out(request: HttpRequest, subscriber: Subscriber) -> SafeString:
 
 PAGES = AdminPages(
     top=(address,),
-    panels=(limits, latest_requests),
+    panels=(limits, devices.panel, latest_requests),
     actions=(SET_GROUPS,),
-    pages={"link": hand_out.link_view},
+    pages={"link": hand_out.link_view, "forget_device": devices.forget_view},
     row_tools=hand_out.row_tools,
     export_columns=hand_out.columns,
     filters=(GroupFilter,),

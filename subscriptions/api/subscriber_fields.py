@@ -16,7 +16,15 @@ from subscriptions.models import Group
 from subscriptions.serving.public_urls import subscription_url
 from traffic.conf import conf
 from traffic.figures import statistics
-from traffic.models import MAX_COUNTER, NextPlan, Plan, ServerLimit, Subscriber, validate_token
+from traffic.models import (
+    MAX_COUNTER,
+    MAX_DEVICES,
+    NextPlan,
+    Plan,
+    ServerLimit,
+    Subscriber,
+    validate_token,
+)
 from traffic.people import quotas, server_limits
 from traffic.people.server_limits import Filled
 from traffic.periods import EPOCH, parse_expiry
@@ -65,6 +73,7 @@ def _subscriber_json(
         "reset_days": row.reset_days,
         "expires_at": _moment(row.expires_at),
         "hold_days": row.hold_days,
+        "device_limit": row.device_limit,
         "used_upload": usage.period_upload,
         "used_download": usage.period_download,
         "lifetime_upload": usage.life_upload,
@@ -209,6 +218,13 @@ class ValuesSerializer(StrictSerializer):
         required=False,
         help_text="The term in days, which begins with the first use; null: it has begun, or there is none.",
     )
+    device_limit = WholeNumberField(
+        min_value=1,
+        max_value=MAX_DEVICES,
+        allow_null=True,
+        required=False,
+        help_text="How many devices get the list; null: any number.",
+    )
     groups = GroupsField(max_length=MAX_GROUPS, required=False, help_text="Names of groups.")
 
 
@@ -291,6 +307,7 @@ class SubscriberSerializer(serializers.Serializer[Any]):
     hold_days = serializers.IntegerField(
         allow_null=True, help_text="Days of a term that begins with the first use."
     )
+    device_limit = serializers.IntegerField(allow_null=True)
     used_upload = serializers.IntegerField(help_text="Bytes in the current period.")
     used_download = serializers.IntegerField()
     lifetime_upload = serializers.IntegerField()

@@ -43,11 +43,11 @@ from .subscriber_fields import (
     taken,
 )
 
-_CHANGE = "traffic.change_subscriber"
-_NOT_FOUND = {404: OpenApiResponse(DETAIL, "There is no such subscriber.")}
+CHANGE = "traffic.change_subscriber"
+NOT_FOUND = {404: OpenApiResponse(DETAIL, "There is no such subscriber.")}
 WRITE_ERRORS = {**OPERATOR_ERRORS, **BODY_ERRORS}
 POST_ERRORS = {**WRITE_ERRORS, **idempotency.CONFLICT}
-_DONE = {200: SubscriberSerializer, **POST_ERRORS, **_NOT_FOUND}
+_DONE = {200: SubscriberSerializer, **POST_ERRORS, **NOT_FOUND}
 # Limits of keys that every endpoint of subscribers heeds.
 HEEDED = frozenset({GROUPS.name})
 _ON_ONE = [ID, idempotency.PARAMETER]
@@ -65,7 +65,7 @@ class SubscriberEndpoint(OperatorViewSet):
         return Reader(masked=not self.may_see_tokens(), origin=public_origin(origin))
 
     def may_see_tokens(self) -> bool:
-        return may_see_secrets(self.request, _CHANGE)
+        return may_see_secrets(self.request, CHANGE)
 
     @cached_property
     def groups(self) -> list[Group] | None:
@@ -108,15 +108,15 @@ class SubscriberViewSet(SubscriberEndpoint):
         "list": "traffic.view_subscriber",
         "retrieve": "traffic.view_subscriber",
         "create": "traffic.add_subscriber",
-        "partial_update": _CHANGE,
+        "partial_update": CHANGE,
         "destroy": "traffic.delete_subscriber",
-        "apply_plan": _CHANGE,
-        "next_plan": _CHANGE,
-        "renew": _CHANGE,
-        "extend": _CHANGE,
-        "restart_period": _CHANGE,
-        "new_token": _CHANGE,
-        "correct": _CHANGE,
+        "apply_plan": CHANGE,
+        "next_plan": CHANGE,
+        "renew": CHANGE,
+        "extend": CHANGE,
+        "restart_period": CHANGE,
+        "new_token": CHANGE,
+        "correct": CHANGE,
     }
     limits = dict.fromkeys(staff_permissions, HEEDED)
 
@@ -137,7 +137,7 @@ class SubscriberViewSet(SubscriberEndpoint):
         operation_id="read_subscriber",
         description="One subscriber, also a deleted one.",
         parameters=[ID],
-        responses={200: SubscriberSerializer, **OPERATOR_ERRORS, **_NOT_FOUND},
+        responses={200: SubscriberSerializer, **OPERATOR_ERRORS, **NOT_FOUND},
     )
     def retrieve(self, request: Request, pk: str) -> Response:
         return self._answer(path_number(pk))
@@ -147,7 +147,7 @@ class SubscriberViewSet(SubscriberEndpoint):
         description="Every field may be left out.",
         parameters=[idempotency.PARAMETER],
         request=NewSubscriberSerializer,
-        responses={201: SubscriberSerializer, **POST_ERRORS, **_NOT_FOUND},
+        responses={201: SubscriberSerializer, **POST_ERRORS, **NOT_FOUND},
         examples=_example(
             "Sell a month",
             {
@@ -171,7 +171,7 @@ class SubscriberViewSet(SubscriberEndpoint):
         description='Any of the fields: `{"is_active": false}` suspends.',
         parameters=[ID],
         request=SubscriberValuesSerializer,
-        responses={200: SubscriberSerializer, **WRITE_ERRORS, **_NOT_FOUND},
+        responses={200: SubscriberSerializer, **WRITE_ERRORS, **NOT_FOUND},
         examples=_example("Suspend", {"is_active": False}),
     )
     def partial_update(self, request: Request, pk: str) -> Response:
@@ -190,12 +190,12 @@ class SubscriberViewSet(SubscriberEndpoint):
         operation_id="delete_subscriber",
         description="It leaves the lists and its token stops; what it has used stays. A repeat changes nothing.",
         parameters=[ID],
-        responses={204: None, **OPERATOR_ERRORS, **_NOT_FOUND},
+        responses={204: None, **OPERATOR_ERRORS, **NOT_FOUND},
     )
     def destroy(self, request: Request, pk: str) -> Response:
         number = path_number(pk)
         if not self.mine().filter(pk=number).exists():
-            raise _no_subscriber()
+            raise no_subscriber()
         changes.hide(Subscriber, [number], by(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -320,15 +320,15 @@ class SubscriberViewSet(SubscriberEndpoint):
     def _visible(self, pk: str) -> int:
         number = path_number(pk)
         if not self.mine().visible().filter(pk=number).exists():
-            raise _no_subscriber()
+            raise no_subscriber()
         return number
 
     def _answer(self, number: int) -> Response:
         row = self.rows([number]).get(number)
         if row is None:
-            raise _no_subscriber()
+            raise no_subscriber()
         return Response(subscribers_json([row], self.reader(), timezone.now())[0])
 
 
-def _no_subscriber() -> NotFound:
+def no_subscriber() -> NotFound:
     return NotFound("There is no such subscriber.")

@@ -37,6 +37,16 @@ _USED_UP = {
     "ru": ("Лимит исчерпан: {names}", ", снова с {date}"),
     "fa": ("حجم مجاز تمام شده است: {names}", "، دوباره از {date}"),
 }
+_TOO_MANY_DEVICES = {
+    "en": "Device limit reached: {limit}",
+    "ru": "Достигнут лимит устройств: {limit}",
+    "fa": "به سقف تعداد دستگاه‌ها رسیده‌اید: {limit}",
+}
+_UNKNOWN_DEVICE = {
+    "en": "This app does not identify the device: use another app",
+    "ru": "Приложение не сообщает, какое это устройство: возьмите другое",
+    "fa": "این برنامه دستگاه را معرفی نمی‌کند: از برنامهٔ دیگری استفاده کنید",
+}
 # Names in one line; an app shows little more.
 _SHOWN = 5
 # It leads nowhere, but has every part that the strictest app requires of a vless link.
@@ -46,6 +56,15 @@ _NOWHERE = "vless://00000000-0000-0000-0000-000000000000@127.0.0.1:1?encryption=
 def text(state: str, language: str) -> str:
     """``state``: a value of ``quotas.State``; ``language``: en, ru or fa."""
     return _TEXTS[language][state]
+
+
+def too_many_devices(limit: int, language: str) -> str:
+    return _TOO_MANY_DEVICES[language].format(limit=limit)
+
+
+def unknown_device(language: str) -> str:
+    """For an app that sends no id of its device."""
+    return _UNKNOWN_DEVICE[language]
 
 
 def used_up(limits: Sequence[Filled], language: str) -> str:

@@ -12,7 +12,7 @@ from operations.api import exceptions, throttling
 from operations.api.exceptions import unavailable_errors
 from operations.api.permissions import is_open_to
 from operations.http.programs import for_programs
-from subscriptions import formats, links
+from subscriptions import devices, formats, links
 from subscriptions.conf import conf
 from subscriptions.models import Brand
 from traffic.figures import statistics
@@ -22,6 +22,7 @@ from traffic.people import next_plans, quotas, subscribers
 from . import (
     app_links,
     catalogue,
+    device_headers,
     headers,
     hits,
     notices,
@@ -202,14 +203,18 @@ def _respond(request: HttpRequest, subscription_request: SubscriptionRequest) ->
     usage = statistics.usage_of(subscription_request.subscriber, subscription_request.now)
     if subscription_request.format == "html":
         return _page(request, subscription_request, usage)
-    if request.method == "GET" and _state(subscription_request, usage) is quotas.State.ON_HOLD:
+    state = _state(subscription_request, usage)
+    admission = _admission(request, subscription_request, state)
+    if request.method == "GET" and state is quotas.State.ON_HOLD and admission.gets_list:
         subscribers.begin_term(subscription_request.subscriber, subscription_request.now)
-    body = _body(subscription_request, _state(subscription_request, usage))
+    refusal = _refusal(request, subscription_request, state, admission)
+    body = _body(subscription_request, refusal)
     # Sent with a 304 as well, because mihomo would otherwise keep showing old usage.
-    fields = _headers(request, subscription_request, usage) | {
-        "ETag": body.etag,
-        "Content-Length": str(len(body.content)),
-    }
+    fields = (
+        _headers(request, subscription_request, usage)
+        | device_headers.answer(admission, refusal)
+        | {"ETag": body.etag, "Content-Length": str(len(body.content))}
+    )
     if headers.matches(request.headers.get("If-None-Match", ""), body.etag):
         return HttpResponseNotModified(headers=fields)
     content = b"" if request.method == "HEAD" else body.content
@@ -289,17 +294,45 @@ def _state(
     return quotas.state(asked.subscriber, usage.period_total, asked.now)
 
 
-def _body(subscription_request: SubscriptionRequest, state: quotas.State) -> catalogue.Body:
-    """The servers, or one line that says why the subscriber gets none."""
-    if state.may_use:
-        return catalogue.of_person(
-            subscription_request.subscriber,
-            subscription_request.format,
-            _selection(subscription_request),
-            subscription_request.edition,
-        )
-    told = notices.text(state, conf.language)
-    return catalogue.body_of([links.parse(notices.link(told))], subscription_request.format)
+def _admission(
+    request: HttpRequest, subscription_request: SubscriptionRequest, state: quotas.State
+) -> devices.Admission:
+    """Whether the device gets the list. Nothing is stored of it while nobody would get one, and by HEAD."""
+    if not state.may_use:
+        return devices.Admission.UNLIMITED
+    return devices.admit(
+        subscription_request.subscriber,
+        device_headers.identity(request.headers),
+        subscription_request.now,
+        registers=request.method == "GET",
+    )
+
+
+def _refusal(
+    request: HttpRequest,
+    subscription_request: SubscriptionRequest,
+    state: quotas.State,
+    admission: devices.Admission,
+) -> str:
+    """Why there are no servers, in words; "" if there are."""
+    if not state.may_use:
+        return notices.text(state, conf.language)
+    if admission.gets_list:
+        return ""
+    limit = subscription_request.subscriber.device_limit
+    return device_headers.notice(admission, limit, requests.language(request))
+
+
+def _body(subscription_request: SubscriptionRequest, refusal: str) -> catalogue.Body:
+    """The servers, or one line that says why there are none."""
+    if refusal:
+        return catalogue.body_of([links.parse(notices.link(refusal))], subscription_request.format)
+    return catalogue.of_person(
+        subscription_request.subscriber,
+        subscription_request.format,
+        _selection(subscription_request),
+        subscription_request.edition,
+    )
 
 
 def _headers(

@@ -194,6 +194,6 @@ class TestAdmin:
 
     def test_an_app_adds_to_the_pages_of_another_by_its_extension(self) -> None:
         subscriptions, moving = admin_pages("traffic.subscriber")
-        assert (len(subscriptions.top), len(subscriptions.panels)) == (1, 2)
+        assert (len(subscriptions.top), len(subscriptions.panels)) == (1, 3)
         assert list(moving.list_pages) == list(moving.adding) == ["move_in"]
         assert admin_pages("traffic.plan") == []

@@ -23,6 +23,8 @@ def problems() -> dict[str | None, str]:
         ("XPERT_PROFILE_WEB_PAGE_URL", "profile_web_page_url", ""),
         ("XPERT_HITS_ENABLED", "hits_enabled", True),
         ("XPERT_HITS_RETENTION_DAYS", "hits_retention_days", 30),
+        ("XPERT_DEVICES_WITHOUT_ID", "devices_without_id", "allow"),
+        ("XPERT_DEVICES_RETENTION_DAYS", "devices_retention_days", 0),
         ("XPERT_LANGUAGE", "language", "en"),
     ],
 )
@@ -44,6 +46,8 @@ def test_a_setting_that_is_not_there_has_its_default(
         ("XPERT_HITS_ENABLED", False),
         ("XPERT_HITS_RETENTION_DAYS", 1),
         ("XPERT_HITS_RETENTION_DAYS", 3650),
+        ("XPERT_DEVICES_WITHOUT_ID", "refuse"),
+        ("XPERT_DEVICES_RETENTION_DAYS", 3650),
         ("XPERT_LANGUAGE", "fa"),
     ],
 )
@@ -56,6 +60,9 @@ def test_a_good_value_passes(settings: Settings, setting: str, value: Any) -> No
     ("setting", "value", "id_"),
     [
         ("XPERT_USERINFO_TOTAL", "both", "subscriptions.E001"),
+        ("XPERT_DEVICES_WITHOUT_ID", "no", "subscriptions.E018"),
+        ("XPERT_DEVICES_RETENTION_DAYS", -1, "subscriptions.E019"),
+        ("XPERT_DEVICES_RETENTION_DAYS", 3651, "subscriptions.E019"),
         ("XPERT_SUPPORT_URL", "t.me/support", "subscriptions.E002"),
         ("XPERT_SUPPORT_URL", "javascript://alert(1)", "subscriptions.E002"),
         ("XPERT_SUPPORT_URL", "https://a b", "subscriptions.E002"),

@@ -31,6 +31,8 @@ else:
 
 # An operator sets one of them, or both.
 _TERM = ("expires_at", "hold_days")
+# What a plan gives where the form is empty.
+_GIVEN = ("data_limit", "device_limit", *_TERM)
 
 
 class PlanForm(_PlanModelForm):
@@ -47,7 +49,7 @@ class PlanForm(_PlanModelForm):
     class Meta:
         model = Plan
         fields = [
-            "name", "data_limit", "days", "from_first_use", "limit_reset", "reset_day", "reset_days",
+            "name", "data_limit", "days", "from_first_use", "limit_reset", "reset_day", "reset_days", "device_limit",
         ]  # fmt: skip
 
 
@@ -74,6 +76,7 @@ class SubscriberForm(ResetFieldsForm):
             "reset_days",
             "expires_at",
             "hold_days",
+            "device_limit",
         ]
         widgets = {
             "token": UnfoldAdminTextInputWidget(
@@ -101,7 +104,7 @@ class SubscriberForm(ResetFieldsForm):
         plan = found.get("plan")
         if plan and self.instance.pk is None:
             given = plans.values(plan, timezone.now())
-            found |= {name: given[name] for name in ("data_limit", *_TERM) if not found.get(name)}
+            found |= {name: given[name] for name in _GIVEN if not found.get(name)}
             if "limit_reset" not in self.changed_data:
                 found |= {name: given[name] for name in ("limit_reset", *RESET_FIELDS)}
         return found

@@ -37,6 +37,7 @@ class PlanAdmin(PanelAdmin[Plan]):
                     "data_limit",
                     ("days", "from_first_use"),
                     ("limit_reset", "reset_day", "reset_days"),
+                    "device_limit",
                 )
             },
         ),

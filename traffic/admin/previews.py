@@ -39,6 +39,7 @@ def applying(subscriber: Subscriber, told: _Told, now: datetime) -> list[Change]
     return [
         Change(_("plan"), str(subscriber.plan or "—"), plan.name),
         *limiting(subscriber, given, now),
+        *_devices(subscriber, given["device_limit"]),
         *_expiry(subscriber, given["expires_at"]),
     ]
 
@@ -54,6 +55,11 @@ def limiting(subscriber: Subscriber, told: _Told, now: datetime) -> list[Change]
     return [
         Change(_("data limit"), limit_text(subscriber.data_limit), limit_text(told["data_limit"]))
     ]
+
+
+def _devices(subscriber: Subscriber, then: int | None) -> list[Change]:
+    now = subscriber.device_limit
+    return [] if now == then else [Change(_("devices"), str(now or "—"), str(then or "—"))]
 
 
 def _expiry(subscriber: Subscriber, then: datetime | None) -> list[Change]:

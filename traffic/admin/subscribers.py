@@ -132,6 +132,7 @@ class SubscriberAdmin(PanelAdmin[Subscriber]):
                     "data_limit",
                     ("limit_reset", "reset_day", "reset_days"),
                     ("expires_at", "hold_days"),
+                    "device_limit",
                 )
             },
         ),
@@ -241,7 +242,7 @@ class SubscriberAdmin(PanelAdmin[Subscriber]):
         names = {field.name for field in self.opts.concrete_fields}
         obj.save(update_fields=names.intersection(form.changed_data))
         if "token" in form.changed_data:
-            retired_tokens.retire([form.initial["token"]])
+            retired_tokens.replaced({obj.pk: form.initial["token"]})
         if changes.moves_period(obj, form.changed_data):
             recording.recount_period(obj, timezone.now())
 
@@ -301,6 +302,7 @@ def _settings(row: Subscriber, *, may_see: bool) -> Sequence[Any]:
         row.reset_days,
         row.is_active,
         row.hold_days,
+        row.device_limit,
     )
 
 

@@ -23,7 +23,7 @@ from .lookup import current_period
 _AUTHOR = "next plan"
 _Begins = NextPlan.Begins
 _FIELDS = (
-    "plan", "data_limit", "limit_reset", "reset_day", "reset_days", "expires_at", "hold_days", "reset_at",
+    "plan", "data_limit", "limit_reset", "reset_day", "reset_days", "device_limit", "expires_at", "hold_days", "reset_at",
 )  # fmt: skip
 
 
@@ -48,6 +48,7 @@ def allowance(plan: Plan) -> dict[str, Any]:
         "limit_reset": plan.limit_reset,
         "reset_day": plan.reset_day,
         "reset_days": plan.reset_days,
+        "device_limit": plan.device_limit,
     }
 
 

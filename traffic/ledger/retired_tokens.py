@@ -1,9 +1,20 @@
 """Tokens that subscribers no longer have, so that open access creates nobody for them."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from operations.extension import extensions
 from traffic.models import RetiredToken
+
+
+def replaced(tokens: Mapping[int, str]) -> None:
+    """Retire the tokens that subscribers (ids) had until now. Call it in the transaction that replaces them."""
+    if not tokens:
+        return
+    retire(tokens.values())
+    for extension in extensions():
+        if extension.token_replaced:
+            extension.token_replaced(tokens)
 
 
 def retire(tokens: Iterable[str]) -> None:

@@ -13,9 +13,8 @@ from operations import audit
 from operations.audit import Action, By, Changes
 from operations.conf import MAX_DAYS
 from operations.databases.transactions import write_transaction
-from traffic.ledger import terms
+from traffic.ledger import retired_tokens, terms
 from traffic.ledger.recording import recount_period, restart_period
-from traffic.ledger.retired_tokens import retire
 from traffic.models import Reset, Server, Subscriber, new_token
 
 # Rows per transaction; the write lock is released between transactions.
@@ -219,7 +218,9 @@ def _change_step(action: Action, step: list[int], change: Change, by: By) -> int
 
 
 def _retire_tokens(made: Iterable[tuple[Subscriber, Changes]]) -> None:
-    retire([changes["token"][0] for _, changes in made if "token" in changes])
+    retired_tokens.replaced(
+        {row.pk: changes["token"][0] for row, changes in made if "token" in changes}
+    )
 
 
 def _locked(model: type[Hideable], ids: list[int]) -> models.QuerySet[Hideable]:

@@ -21,7 +21,7 @@ from operations.databases.transactions import write_transaction
 from operations.tables import FORMULA
 from operations.units import UnitMissing, parse_size
 from traffic.conf import conf
-from traffic.models import MAX_COUNTER, Subscriber, new_token
+from traffic.models import MAX_COUNTER, MAX_DEVICES, Subscriber, new_token
 from traffic.periods import parse_expiry, unix_end
 from traffic.reports import is_token
 
@@ -38,6 +38,7 @@ COLUMNS = (
     "reset_days",
     "active",
     "hold_days",
+    "device_limit",
 )
 _STEP = 500
 _FLAGS = {
@@ -328,6 +329,11 @@ def _days(text: str) -> int | None:
     return _whole(text, MAX_DAYS, sentence)
 
 
+def _devices(text: str) -> int | None:
+    sentence = _("Expected a number of devices from 1 to %(most)d.") % {"most": MAX_DEVICES}
+    return _whole(text, MAX_DEVICES, sentence)
+
+
 def _whole(text: str, most: int, sentence: str) -> int | None:
     """A number from 1 to ``most``; None for an empty cell."""
     if not text:
@@ -355,6 +361,7 @@ _PARSERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "reset_days": ("reset_days", _days),
     "active": ("is_active", _flag),
     "hold_days": ("hold_days", _days),
+    "device_limit": ("device_limit", _devices),
 }
 
 

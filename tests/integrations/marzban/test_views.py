@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -461,3 +462,18 @@ def test_the_same_list_is_read_once(panel: ListsPanel, monkeypatch: pytest.Monke
 def test_json_of_the_answer_is_not_changed_in_the_cache(panel: ListsPanel) -> None:
     panel.replies[URL] = listed("application/json", as_json([xray()]))
     assert json.loads(ask().content) == json.loads(ask().content)
+
+
+# --- devices -----------------------------------------------------------------------
+
+
+def test_a_device_beyond_the_limit_gets_a_line_in_place_of_the_external_servers() -> None:
+    ask()
+    Subscriber.objects.update(device_limit=1)
+    assert lines(ask(x_hwid="phone-1"))[-1] == TROJAN
+    refused = lines(ask(x_hwid="phone-2"))
+    assert refused[: len(OWN)] == list(OWN)
+    assert [unquote(line.partition("#")[2]) for line in refused[len(OWN) :]] == [
+        "⛔ Device limit reached: 1"
+    ]
+    assert lines(ask(x_hwid="phone-1"))[-1] == TROJAN

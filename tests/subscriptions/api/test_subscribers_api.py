@@ -26,7 +26,7 @@ URL = "/api/xpert/subscribers"
 BULK = f"{URL}/bulk"
 FIELDS = [
     "id", "token", "name", "note", "external_id", "status", "is_active", "data_limit", "limit_reset", "reset_day", "reset_days",
-    "expires_at", "hold_days", "used_upload", "used_download", "lifetime_upload", "lifetime_download", "last_used_at", "created_at",
+    "expires_at", "hold_days", "device_limit", "used_upload", "used_download", "lifetime_upload", "lifetime_download", "last_used_at", "created_at",
     "plan", "groups", "next_plans", "limits", "subscription_url",
 ]  # fmt: skip
 COUNTERS = ["used_upload", "used_download", "lifetime_upload", "lifetime_download"]

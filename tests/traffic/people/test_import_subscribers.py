@@ -374,3 +374,15 @@ def test_reading_writes_nothing_and_asks_once_for_many(django_assert_num_queries
     with django_assert_num_queries(3):
         parsed = csv_import.read(content.encode())
     assert len(parsed.subscribers) == 1200
+
+
+def test_a_limit_of_devices_is_imported(file: Path) -> None:
+    run(file, "name,device_limit\nAnna,3\nBob,\nCecil,100\n")
+    found = Subscriber.objects.order_by("pk").values_list("device_limit", flat=True)
+    assert list(found) == [3, None, 100]
+
+
+@pytest.mark.parametrize("devices", ["0", "101", "two"])
+def test_a_limit_of_devices_that_cannot_be_is_refused(file: Path, devices: str) -> None:
+    complaints = refused(file, f"name,device_limit\nAnna,{devices}\n")
+    assert complaints == "line 2: device_limit: Expected a number of devices from 1 to 100."
