@@ -546,6 +546,7 @@ class Brand(Listed):
     """One row: how the panel presents itself to subscribers. An empty field keeps the default of the panel.
 
     ``logo``: the bytes of a picture of type ``logo_type``. ``apps``: the names of those that the page offers.
+    ``line_formats``: formats whose lists end with a line that tells what is left; ``line_…``: its text by language.
     """
 
     title = models.CharField(_("title"), max_length=60, blank=True)
@@ -558,6 +559,10 @@ class Brand(Listed):
     support_url = models.CharField(_("support"), max_length=500, blank=True)
     renewal_url = models.CharField(_("renewal"), max_length=500, blank=True)
     apps = models.JSONField(_("apps"), default=list, blank=True)
+    line_formats = models.JSONField(_("remainder in lists"), default=list, blank=True)
+    line_en = models.CharField(_("line in English"), max_length=200, blank=True)
+    line_ru = models.CharField(_("line in Russian"), max_length=200, blank=True)
+    line_fa = models.CharField(_("line in Persian"), max_length=200, blank=True)
 
     objects: ClassVar[ListedQuerySet["Brand"]] = ListedQuerySet.as_manager()  # type: ignore[assignment]
 

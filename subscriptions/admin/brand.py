@@ -1,5 +1,6 @@
 """The page on which an operator says how the panel looks to subscribers."""
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django import forms
@@ -7,6 +8,9 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import (
@@ -17,12 +21,15 @@ from unfold.widgets import (
 
 from operations.admin.base import PanelAdmin
 from operations.databases.transactions import write_transaction
-from subscriptions.conf import is_url
+from subscriptions import formats
+from subscriptions.conf import LANGUAGES, is_url
 from subscriptions.models import Brand
+from subscriptions.serving import usage_lines
 from subscriptions.serving.app_links import APPS
 
 from .sections import SUBSCRIPTIONS
 
+_LINES = ("line_en", "line_ru", "line_fa")
 # The page holds the picture itself.
 _MAX_LOGO = 64 * 1024
 # How each type begins (file signatures). An SVG may hold scripts, so it is not among them.
@@ -51,9 +58,21 @@ class BrandForm(forms.ModelForm):  # type: ignore[type-arg]  # the class cannot 
         ),
     )
 
+    line_formats = forms.MultipleChoiceField(
+        label=gettext_lazy("Remainder in lists"),
+        required=False,
+        choices=[(name, name) for name in formats.NAMES],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text=gettext_lazy(
+            "In these formats the list ends with an entry that connects nowhere and tells what is left. None: no such entry."
+        ),
+    )
+
     class Meta:
         model = Brand
-        fields = ("title", "colour", "announcement", "support_url", "renewal_url", "apps")
+        fields = (
+            "title", "colour", "announcement", "support_url", "renewal_url", "apps", "line_formats", *_LINES,
+        )  # fmt: skip
         widgets: ClassVar[dict[str, forms.Widget]] = {
             name: UnfoldAdminTextInputWidget(attrs={"dir": "ltr", "spellcheck": "false"})
             for name in ("colour", "support_url", "renewal_url")
@@ -64,7 +83,22 @@ class BrandForm(forms.ModelForm):  # type: ignore[type-arg]  # the class cannot 
             "announcement": gettext_lazy("Shown on the page, and by apps that show announcements."),
             "support_url": gettext_lazy("https:// or tg://. If empty, XPERT_SUPPORT_URL."),
             "renewal_url": gettext_lazy("Where subscribers renew: https:// or tg://."),
+            **dict.fromkeys(
+                _LINES,
+                gettext_lazy(
+                    "Empty: a ready text. It may hold {left}, {used}, {limit}, {days}, {until} and {name}."
+                ),
+            ),
         }
+
+    def clean_line_en(self) -> str:
+        return _line(self.cleaned_data["line_en"])
+
+    def clean_line_ru(self) -> str:
+        return _line(self.cleaned_data["line_ru"])
+
+    def clean_line_fa(self) -> str:
+        return _line(self.cleaned_data["line_fa"])
 
     def clean_support_url(self) -> str:
         return _url(self.cleaned_data["support_url"])
@@ -90,6 +124,12 @@ def _url(value: str) -> str:
     return value
 
 
+def _line(text: str) -> str:
+    if unknown := usage_lines.unknown_placeholders(text):
+        raise ValidationError(_("There is no placeholder {%(name)s}.") % {"name": unknown[0]})
+    return text
+
+
 def _type_of(content: bytes) -> str:
     return next((kind for start, kind in _TYPES.items() if content.startswith(start)), "")
 
@@ -105,7 +145,9 @@ class BrandAdmin(PanelAdmin[Brand]):
     form = BrandForm
     fields = (
         "title", "picture", "no_picture", "colour", "announcement", "support_url", "renewal_url", "apps",
+        "line_formats", *_LINES, "line_preview",
     )  # fmt: skip
+    readonly_fields = ("line_preview",)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -120,6 +162,23 @@ class BrandAdmin(PanelAdmin[Brand]):
         if self.has_change_permission(request, obj):
             return shown
         return [name for name in shown if name not in {"picture", "no_picture"}]
+
+    @admin.display(description=gettext_lazy("preview"))
+    def line_preview(self, brand: Brand) -> SafeString:
+        """The saved texts with the figures of an example."""
+        now = timezone.now()
+        example = usage_lines.Figures("Ann", 12 * 2**30, 50 * 2**30, now + timedelta(days=9), now)
+        return format_html_join(
+            "",
+            '<div dir="auto">{} {}</div>',
+            (
+                (
+                    usage_lines.MARK,
+                    usage_lines.line(usage_lines.text_of(brand, code), example, code),
+                )
+                for code in LANGUAGES
+            ),
+        )
 
     def save_model(self, request: HttpRequest, obj: Brand, form: Any, change: bool) -> None:
         picture: bytes = form.cleaned_data["picture"]

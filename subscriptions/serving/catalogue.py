@@ -177,16 +177,20 @@ def of_person(
     format_name: str,
     selection: Selection,
     edition: EditionKey | None = None,
+    end: str = "",
 ) -> Body:
     """The list for one person: the one that all of the selection share, unless it is made for each.
 
-    ``edition``: as the caller has read it; None: read now.
+    ``edition``: as the caller has read it; None: read now. ``end``: a link at the end that is for this person alone.
     """
     edition = edition or current_edition()
     own = _own_nodes(edition, subscriber, selection)
-    if own is None:
+    if own is None and not end:
         return _shared(edition, format_name, selection)
-    return body_of(_with_notice(own, selection), format_name)
+    if own is None:
+        own = shelf.get((*edition, "nodes", selection), lambda: nodes(selection))
+    found = _with_notice(own, selection)
+    return body_of([*found, links.parse(end)] if end else found, format_name)
 
 
 def entries_of(

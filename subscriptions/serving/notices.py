@@ -77,6 +77,6 @@ def used_up(limits: Sequence[Filled], language: str) -> str:
     return told.format(names=", ".join(shown)) + date
 
 
-def link(told: str) -> str:
+def link(told: str, mark: str = "⛔") -> str:
     """A link to nowhere that shows a text."""
-    return f"{_NOWHERE}#{quote(f'⛔ {told}', safe='')}"
+    return f"{_NOWHERE}#{quote(f'{mark} {told}', safe='')}"

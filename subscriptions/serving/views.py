@@ -30,6 +30,7 @@ from . import (
     requests,
     server_list,
     subscriber_page,
+    usage_lines,
 )
 from .clients import Client, client_of
 
@@ -208,10 +209,12 @@ def _respond(request: HttpRequest, subscription_request: SubscriptionRequest) ->
     if request.method == "GET" and state is quotas.State.ON_HOLD and admission.gets_list:
         subscribers.begin_term(subscription_request.subscriber, subscription_request.now)
     refusal = _refusal(request, subscription_request, state, admission)
-    body = _body(subscription_request, refusal)
+    line = "" if refusal else _line(request, subscription_request, usage)
+    body = _body(subscription_request, refusal, line)
     # Sent with a 304 as well, because mihomo would otherwise keep showing old usage.
     fields = (
         _headers(request, subscription_request, usage)
+        | ({"Vary": "User-Agent, Accept, Accept-Language"} if line else {})
         | device_headers.answer(admission, refusal)
         | {"ETag": body.etag, "Content-Length": str(len(body.content))}
     )
@@ -323,7 +326,20 @@ def _refusal(
     return device_headers.notice(admission, limit, requests.language(request))
 
 
-def _body(subscription_request: SubscriptionRequest, refusal: str) -> catalogue.Body:
+def _line(
+    request: HttpRequest,
+    subscription_request: SubscriptionRequest,
+    usage: statistics.SubscriberUsage,
+) -> str:
+    """The line that tells what is left; "" unless the operator has switched it on for this format."""
+    asked = subscription_request
+    if asked.format not in asked.brand.line_formats:
+        return ""
+    used, language = usage.period_total, requests.language(request)
+    return usage_lines.of_person(asked.brand, asked.subscriber, used, language, asked.now)
+
+
+def _body(subscription_request: SubscriptionRequest, refusal: str, line: str) -> catalogue.Body:
     """The servers, or one line that says why there are none."""
     if refusal:
         return catalogue.body_of([links.parse(notices.link(refusal))], subscription_request.format)
@@ -332,6 +348,7 @@ def _body(subscription_request: SubscriptionRequest, refusal: str) -> catalogue.
         subscription_request.format,
         _selection(subscription_request),
         subscription_request.edition,
+        notices.link(line, usage_lines.MARK) if line else "",
     )
 
 
