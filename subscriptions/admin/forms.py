@@ -53,6 +53,10 @@ class DirectConfigForm(_DirectConfigModelForm):
             self.add_error("raw", ValidationError(direct_configs.refusal(error)))
 
 
+# The button that shows what a source would give.
+TRY = "_try"
+
+
 class SourceForm(_SourceModelForm):
     class Meta:
         model = Source
@@ -95,6 +99,10 @@ class SourceForm(_SourceModelForm):
                 self.add_error("url", ValidationError(source_errors.sentence(error.code)))
         self._check_rules(given)
         return given
+
+    def is_valid(self) -> bool:
+        """False for a form that is only tried, so that it is shown again and not saved."""
+        return TRY not in self.data and super().is_valid()
 
     def _check_rules(self, given: dict[str, Any]) -> None:
         names = Rules.__struct_fields__

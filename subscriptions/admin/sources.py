@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.db.models import Count, F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
@@ -19,11 +20,12 @@ from operations.admin.base import PanelAdmin
 from operations.formatting import badge, left_to_right, moment, size, size_of_limit
 from operations.masks import masked
 from subscriptions.models import Source
-from subscriptions.sources import provider_usage, refreshing, source_errors
+from subscriptions.sources import provider_usage, refreshing, source_errors, trying
 from subscriptions.sources.provider_usage import Day
+from subscriptions.sources.trying import Trial
 
 from .filters import FailingFilter
-from .forms import SourceForm
+from .forms import TRY, SourceForm
 from .sections import SUBSCRIPTIONS
 
 _SAYS = ("state", "fetched", "next", "servers", "left_out", "quota", "details")
@@ -38,6 +40,9 @@ _SETTINGS = (
     "allow_private",
 )
 _RULES = ("keep", "drop", "rename", "prefix", "flags")
+
+
+_MOST_ROWS = 500
 
 
 @admin.register(Source)
@@ -194,6 +199,28 @@ class SourceAdmin(PanelAdmin[Source]):
     def switch_off(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
         self._switch(request, queryset, enabled=False)
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Try the source before Django opens its transaction, inside of which nobody may wait for another server."""
+        context = dict(extra_context or {})
+        if request.method == "POST" and TRY in request.POST:
+            context["trial"] = self._trial(request, object_id)
+        return super().changeform_view(request, object_id, form_url, context)
+
+    def _trial(self, request: HttpRequest, object_id: str | None) -> dict[str, Any] | None:
+        """What the form's source would give; None if the form has errors, or this user may not save it."""
+        source = self.get_object(request, unquote(object_id)) if object_id else None
+        may = self.has_change_permission if object_id else self.has_add_permission
+        if not may(request) or (object_id and source is None):
+            return None
+        form = self.get_form(request, source, change=bool(object_id))(request.POST, instance=source)
+        return None if form.errors else _shown(trying.try_out(form.instance))
+
     def save_model(self, request: HttpRequest, obj: Source, form: Any, change: bool) -> None:
         if {"url", "allow_private"} & set(form.changed_data):
             refreshing.forget_copy(obj)
@@ -218,6 +245,19 @@ class SourceAdmin(PanelAdmin[Source]):
         self.message_user(request, text, messages.SUCCESS)
 
     pages = {"refresh": refresh_view}
+
+
+def _shown(trial: Trial) -> dict[str, Any]:
+    """The context of the table. Long lists are cut, their counts are not."""
+    taken = sum(not row.code for row in trial.rows)
+    return {
+        "error": source_errors.sentence(trial.error) if trial.error else "",
+        "rows": [(row, source_errors.left_out(row.code)) for row in trial.rows[:_MOST_ROWS]],
+        "taken": taken,
+        "renamed": sum(row.is_renamed for row in trial.rows),
+        "left_out": len(trial.rows) - taken,
+        "hidden": max(len(trial.rows) - _MOST_ROWS, 0),
+    }
 
 
 def _share(day: Day) -> SafeString | str:

@@ -103,6 +103,8 @@ def of_rule(error: RuleError) -> str:
 
 def left_out(code: str) -> str:
     """The reason why lines of a list were left out."""
+    if not code:
+        return ""
     if code in _LEFT_OUT:
         return str(_LEFT_OUT[code])
     try:

@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from operations.models import AuditEntry
 from subscriptions.models import (
     DirectConfig,
     Endpoint,
@@ -21,7 +22,7 @@ from subscriptions.models import (
     ProviderUsage,
     Source,
 )
-from subscriptions.sources import refreshing
+from subscriptions.sources import refreshing, trying
 from tests.subscriptions.examples import A, B, direct, source, stored, subscriber
 from traffic.ledger.recording import record
 from traffic.models import Subscriber
@@ -473,3 +474,60 @@ def test_a_bad_rule_stays_in_the_form_with_its_place(admin_client: Client) -> No
     response = admin_client.post(f"{SOURCES}add/", NEW | {"keep": "DE(", "rename": "a => b\nc"})
     assert "Line 1, character 3: this is not a regular expression." in response.content.decode()
     assert not Source.objects.exists()
+
+
+class TestTryingOut:
+    @pytest.fixture(autouse=True)
+    def tried(self, monkeypatch: pytest.MonkeyPatch) -> list[Source]:
+        """Those that were tried; each gives three rows."""
+        found: list[Source] = []
+
+        def try_out(it: Source) -> trying.Trial:
+            found.append(it)
+            return trying.Trial(
+                "",
+                [trying.Row("A", "Alpha"), trying.Row("B", "B"), trying.Row("C", code="dropped")],
+            )
+
+        monkeypatch.setattr(trying, "try_out", try_out)
+        return found
+
+    def test_a_new_source_is_shown_and_not_saved(
+        self, admin_client: Client, tried: list[Source]
+    ) -> None:
+        response = admin_client.post(f"{SOURCES}add/", NEW | {"_try": "1", "drop": "c"})
+        shown = text(html.unescape(response.content.decode()))
+        assert "Taken: 2, renamed: 1, left out: 1." in shown
+        assert "The name matches “leave out”." in shown
+        assert 'value="https://new.example/sub?x=1"' in shown
+        assert (tried[0].url, tried[0].drop) == (NEW["url"], "c")
+        assert not Source.objects.exists()
+
+    def test_a_stored_source_stays_as_it_was(self, admin_client: Client) -> None:
+        it = source()
+        admin_client.post(f"{SOURCES}{it.pk}/change/", NEW | {"_try": "1"})
+        it.refresh_from_db()
+        assert (it.name, AuditEntry.objects.count()) == ("provider", 0)
+
+    def test_a_form_with_errors_is_not_fetched(
+        self, admin_client: Client, tried: list[Source]
+    ) -> None:
+        response = admin_client.post(f"{SOURCES}add/", NEW | {"_try": "1", "keep": "("})
+        assert "this is not a regular expression" in response.content.decode()
+        assert tried == []
+
+    def test_users_who_may_not_save_it_may_not_try_it(
+        self, staff: Callable[..., Client], tried: list[Source]
+    ) -> None:
+        viewer, it = staff("subscriptions.view_source"), source()
+        path = f"{SOURCES}{it.pk}/change/"
+        assert viewer.post(path, NEW | {"_try": "1"}).status_code == 403
+        assert viewer.post(f"{SOURCES}add/", NEW | {"_try": "1"}).status_code == 403
+        assert tried == []
+        assert "xp-trial" not in viewer.get(path).content.decode()
+
+    def test_a_source_that_is_gone_is_not_tried(
+        self, admin_client: Client, tried: list[Source]
+    ) -> None:
+        admin_client.post(f"{SOURCES}999/change/", NEW | {"_try": "1"})
+        assert tried == []
