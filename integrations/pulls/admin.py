@@ -105,7 +105,7 @@ class PanelToReadAdmin(PanelAdmin[Panel]):
     def next(self, panel: Panel) -> str:
         return moment(panel.next_read) if panel.next_read else _("at once")
 
-    @admin.display(description="")
+    @admin.display(description=gettext_lazy("Read now"))
     def read_button(self, panel: Panel) -> SafeString:
         """A button inside the list's own form, which has the CSRF token."""
         return format_html(

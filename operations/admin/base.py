@@ -44,11 +44,15 @@ from .row_tools import RowAction
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
 
+    _RowModelForm = forms.ModelForm[Any]
+
     from .export import Exports
 
     ModelAdmin = admin.ModelAdmin
 else:
     from unfold.views import ChangeList
+
+    _RowModelForm = forms.ModelForm
 
     class ModelAdmin(themed.ModelAdmin):
         """The theme's class, which cannot be subscripted at run time."""
@@ -110,6 +114,15 @@ def named_only(options: Any, objs: Iterable[models.Model]) -> Deleted:
     """The selected objects, without reading their related objects."""
     names = [str(obj) for obj in objs]
     return names, {str(options.verbose_name_plural): len(names)}, set(), []
+
+
+class RowForm(_RowModelForm):
+    """The fields that can be changed in a list. The table shows no label beside them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.visible_fields():
+            field.field.widget.attrs["aria-label"] = f"{field.label}: {self.instance}"
 
 
 class PanelList(ChangeList):
@@ -361,6 +374,9 @@ class PanelAdmin(ModelAdmin[_M]):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return PanelList
 
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> type[Any]:
+        return super().get_changelist_form(request, form=RowForm, **kwargs)
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         found: ChangeList = super().get_changelist_instance(request)
         found.search_help_text = self.search_help(request)
@@ -439,8 +455,13 @@ class PanelAdmin(ModelAdmin[_M]):
         )
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        field = self.choice_fields.get(db_field.related_model, IdsField)
-        return super().formfield_for_manytomany(db_field, request, **{"form_class": field} | kwargs)
+        choice = self.choice_fields.get(db_field.related_model, IdsField)
+        options = {"form_class": choice} | kwargs
+        field = super().formfield_for_manytomany(db_field, request, **options)
+        if field is not None:
+            # Otherwise Select2 puts a button that clears all among the chosen items of its list.
+            field.widget.is_required = True
+        return field
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Deleted:
         told = self.deletion.told(self.opts, objs)

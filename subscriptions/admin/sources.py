@@ -173,7 +173,7 @@ class SourceAdmin(PanelAdmin[Source]):
             _("{milliseconds} ms, {size}"), milliseconds=source.milliseconds, size=shown
         )
 
-    @admin.display(description="")
+    @admin.display(description=gettext_lazy("Refresh now"))
     def refresh_button(self, source: Source) -> SafeString:
         """A button inside the list's own form, which has the CSRF token."""
         return format_html(

@@ -97,8 +97,8 @@ class ReporterAdmin(PanelAdmin[Reporter]):
     # --- Columns ---
 
     @admin.display(description=gettext_lazy("reporter"), ordering="meter")
-    def title(self, obj: Listed) -> SafeString:
-        return format_html('<a href="{}">{}</a>', self.url(self.home, obj), name_of(obj))
+    def title(self, obj: Listed) -> str:
+        return name_of(obj)
 
     @admin.display(description=gettext_lazy("grade"), ordering="grade")
     def short_grade(self, obj: Listed) -> str:

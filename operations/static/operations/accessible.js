@@ -36,6 +36,18 @@ function enterMenu(opener) {
     };
 }
 
+// The fields with suggestions: their names are the labels of the selects that they stand for.
+function nameSuggestions(select) {
+    const label = document.querySelector(`label[for="${select.id}"]`);
+    const box = select.nextElementSibling?.querySelector(".select2-selection");
+    if (!label || !box) return;
+    label.id ||= `label_of_${select.id}`;
+    const shown = box.querySelector(".select2-selection__rendered");
+    box.setAttribute("aria-labelledby", `${label.id} ${shown.id}`);
+    box.querySelector(".select2-search__field")?.setAttribute("aria-labelledby", label.id);
+    if (shown.role === "textbox") shown.setAttribute("aria-labelledby", label.id);
+}
+
 function nameParts() {
     document.querySelector("#main, #page")?.setAttribute("role", "main");
     document.querySelectorAll(CLICKABLE).forEach(makeButton);
@@ -46,6 +58,7 @@ function nameParts() {
     for (const table of document.querySelectorAll(".xp-table")) {
         if (table.scrollWidth > table.clientWidth) Object.assign(table, { tabIndex: 0, role: "region", ariaLabel: words.table });
     }
+    document.querySelectorAll("select.select2-hidden-accessible").forEach(nameSuggestions);
     document.querySelectorAll(".help-tooltip[aria-label]").forEach((hint) => hint.setAttribute("role", "img"));
 }
 
