@@ -1,6 +1,8 @@
 """Reads the SQLite database of another panel, without writing to it and without leaving files beside it."""
 
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -58,7 +60,10 @@ def opened(path: Path, tables: frozenset[str]) -> Iterator[Database]:
     """
     before = _checked(path)
     try:
-        with closing(sqlite3.connect(_address(path), uri=True)) as connection:
+        with (
+            _in_place(path) as place,
+            closing(sqlite3.connect(_address(place), uri=True)) as connection,
+        ):
             yield _database(connection, tables)
     except sqlite3.Error as error:
         raise BadDatabaseError(_code(error)) from None
@@ -78,6 +83,18 @@ def _checked(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
+@contextmanager
+def _in_place(path: Path) -> Iterator[Path]:
+    """The file itself; of a copied one with changes beside it another copy, because SQLite would make a file there."""
+    if not _is_filled(path, "-wal") or _is_filled(path, "-shm"):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for ending in ("", "-wal"):
+            shutil.copyfile(_beside(path, ending), Path(folder, f"copy.db{ending}"))
+        yield Path(folder, "copy.db")
+
+
 def _address(path: Path) -> str:
     """With changes beside the file, SQLite must read those too, and lock them; without, nothing is locked."""
     is_whole = not any(_is_filled(path, ending) for ending in ("-wal", "-journal"))
@@ -85,8 +102,12 @@ def _address(path: Path) -> str:
 
 
 def _is_filled(path: Path, ending: str) -> bool:
-    beside = path.with_name(path.name + ending)
+    beside = _beside(path, ending)
     return beside.is_file() and beside.stat().st_size > 0
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
 
 
 def _database(connection: sqlite3.Connection, tables: frozenset[str]) -> Database:

@@ -5,6 +5,7 @@ is in a table of its own. Clients with one ``subId`` have one subscription, as o
 so they are one person here. A negative end is a term that begins with the first use.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -139,7 +140,7 @@ def _account(row: Row) -> Account:
         key=f"sub:{shared}" if shared else f"email:{email}",
         name=email,
         token=shared if fits else "",
-        is_active=bool(row.get("enable", True)),
+        is_active=bool(row.get("enable", True)) or _is_over(row, upload + download),
         upload=upload,
         download=download,
         limit=limit(row, "totalGB"),
@@ -148,6 +149,12 @@ def _account(row: Row) -> Account:
         remarks=tuple(remark for remark, applies in remarks.items() if applies),
     )
     return _with_term(client, whole(row, "expiryTime") / 1000)
+
+
+def _is_over(row: Row, used: int) -> bool:
+    """Whether the panel itself switches the client off: here the limit and the end do so, until more is given."""
+    most, end_of_term = size(row, "totalGB"), whole(row, "expiryTime") / 1000
+    return 0 < most <= used or 0 < end_of_term <= time.time()
 
 
 def _with_term(client: Account, seconds: float) -> Account:

@@ -250,6 +250,21 @@ def test_people_of_3x_ui_keep_their_tokens(tmp_path: Path) -> None:
     assert (boris.is_active, clara.hold_days, clara.expires_at) == (False, 30, None)
 
 
+def test_a_client_whom_3x_ui_has_switched_off_for_its_limit_or_end_is_not_switched_off_here(
+    tmp_path: Path,
+) -> None:
+    clients = [
+        client("used-up", enable=False, totalGB=GB),
+        client("not-used-up", enable=False, totalGB=GB),
+        client("expired", enable=False, expiryTime=1_700_000_000_000),
+        client("not-expired", enable=False, expiryTime=4_000_000_000_000),
+    ]
+    used = {"used-up": (1, GB - 1), "not-used-up": (0, GB - 1)}
+    out, _err = run("3x-ui", three_x_ui(tmp_path / "x-ui.db", clients, used))
+    states = [line.split()[1] for line in out.splitlines()[1:5]]
+    assert states == ["limited", "disabled", "expired", "disabled"]
+
+
 def test_clients_with_one_subscription_are_one_person_and_the_table_says_so(
     tmp_path: Path,
 ) -> None:
@@ -327,6 +342,19 @@ def test_changes_that_lie_beside_the_database_are_read(tmp_path: Path) -> None:
     with _running(tmp_path / "x-ui.db") as old:
         run("3x-ui", old)
     assert set(Subscriber.objects.values_list("name", flat=True)) == {"anna", "late"}
+
+
+def test_so_are_those_beside_a_copy_where_nothing_is_left(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    with _running(tmp_path / "x-ui.db") as old:
+        for ending in ("", "-wal"):
+            (tmp_path / f"copy.db{ending}").write_bytes(
+                old.with_name(old.name + ending).read_bytes()
+            )
+    run("3x-ui", copy)
+    assert set(Subscriber.objects.values_list("name", flat=True)) == {"anna", "late"}
+    left = {path.name for path in tmp_path.iterdir() if path.name.startswith("copy")}
+    assert left == {"copy.db", "copy.db-wal"}
 
 
 def test_a_damaged_database_is_refused_and_makes_nobody(tmp_path: Path) -> None:
