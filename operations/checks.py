@@ -42,6 +42,7 @@ _CHECKS = {
         "XPERT_ALLOWED_HOSTS=panel.example.com, without scheme and port; empty = the domain and loopback.",
     ),
     "log_format": ("operations.E014", "XPERT_LOG_FORMAT=text is the default."),
+    "telegram_proxy": ("operations.E033", "Leave XPERT_TELEGRAM_PROXY empty to use none."),
     "telegram_url": (
         "operations.E030",
         "XPERT_TELEGRAM_URL=https://api.telegram.org is the default.",

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from .addresses import parse_address
+from .proxy_urls import Proxy, parsed
 
 # The longest window, retention and age of a key, in days.
 MAX_DAYS = 3650
@@ -165,6 +166,17 @@ class Settings:
                 f"XPERT_TELEGRAM_URL takes a URL like https://api.telegram.org, not {value!r}."
             )
         return value.rstrip("/")
+
+    @property
+    def telegram_proxy(self) -> Proxy | None:
+        """The proxy through which Telegram is reached. Its URL may hold a password, so no message shows it."""
+        value = getattr(settings, "XPERT_TELEGRAM_PROXY", "")
+        found = parsed(value) if isinstance(value, str) else None
+        if value and found is None:
+            raise ImproperlyConfigured(
+                "XPERT_TELEGRAM_PROXY takes http://, https:// or socks5://user:password@host:port."
+            )
+        return found
 
     @property
     def allow_private_receivers(self) -> bool:

@@ -107,6 +107,8 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
     ``settled_in``: ``route?query`` of the list in the admin that settles a condition, by its code. ``commands``:
     commands that a timer should start, and the time without a run after which each is overdue.
 
+    ``channels``: how notifications go to receivers of the app's own kind (``operations.notifications.channels.Channel``).
+
     Access: ``bearer``: the holder of a bearer token that is not an API key; None when it is not of the app's kind. May raise
     an APIException of DRF instead. ``own_token``: the token under which the panel knows the subscriber whom a token of
     another program names; None when it names nobody. Raises OutboundError when that program does not say.
@@ -140,6 +142,7 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
     concerns: tuple[Concern, ...] = ()
     settled_in: Mapping[str, str] = {}
     commands: Callable[[], Mapping[str, timedelta]] | None = None
+    channels: Mapping[str, Any] = {}
     bearer: Callable[[str], Bearer | None] | None = None
     own_token: Callable[[str], str | None] | None = None
     key_options: tuple[KeyOption, ...] = ()

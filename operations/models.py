@@ -123,6 +123,11 @@ class Receiver(models.Model):
         WEBHOOK = "webhook", _("webhook")
         TELEGRAM = "telegram", _("Telegram")
         EMAIL = "email", _("e-mail")
+        # Made by an app, whose channel leads each notification to the person whom it is about.
+        PEOPLE = "people", _("subscribers themselves")
+
+    # Those that people choose from.
+    GENERAL_KINDS = (Kind.WEBHOOK, Kind.TELEGRAM, Kind.EMAIL)
 
     name = models.CharField(_("name"), max_length=100)
     kind = models.CharField(_("kind"), max_length=10, choices=Kind)

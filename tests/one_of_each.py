@@ -13,6 +13,7 @@ from model_bakery import baker
 from gateways.models import Gateway
 from integrations.marzban.models import HandOver, PanelIdentity, PanelLink
 from integrations.pulls.models import Panel
+from integrations.telegram.models import Link
 from operations import audit
 from operations.api.authentication import create_api_key
 from operations.audit import Action, By
@@ -122,6 +123,9 @@ def one_of_each(operator: User) -> dict[str, Any]:
         "gateways_gateway": baker.make(Gateway, name="ворота", host="gw.example.com"),
         "pulls_panel": baker.make(
             Panel, name="Панель", kind="3x-ui", access="key", url="https://10.0.0.5"
+        ),
+        "telegram_link": baker.make(
+            Link, chat=7, subscriber=anna, user=None, language="ru", linked_at=now
         ),
         "marzban_panellink": (
             link := baker.make(

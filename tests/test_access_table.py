@@ -18,6 +18,7 @@ from integrations.marzban.admin_tokens import Admin
 from integrations.marzban.models import HandOver, PanelIdentity, PanelLink
 from integrations.pulls import pulling
 from integrations.pulls.models import Panel
+from integrations.telegram.models import Link
 from operations.api.authentication import create_api_key
 from operations.models import ApiKey, AuditEntry, CommandRun, Delivery, Receiver
 from subscriptions.models import Brand, DirectConfig, Node, Source, SubscriptionHit
@@ -65,6 +66,7 @@ TABLE: dict[str, Rights] = {
     "subscriptions:servers": (EVERYBODY, NONE),
     "marzban-panel:subscription": (EVERYBODY, NONE),
     "subscriptions:tell-me": (NONE, EVERYBODY),
+    "telegram:link": (NONE, EVERYBODY),
     # Public.
     "healthz": (EVERYBODY, NONE),
     "readyz": (EVERYBODY, NONE),
@@ -121,6 +123,8 @@ TABLE: dict[str, Rights] = {
     "admin:subscriptions_source_refresh": (NONE, OPERATORS),
     "admin:pulls_panel_read": (NONE, OPERATORS),
     "admin:pulls_panel_try": (OPERATORS, OPERATORS),
+    "admin:telegram_link_own": (ANY_STAFF, ANY_STAFF),
+    "admin:telegram_link_change": (ANY_STAFF, NONE),
     "admin:auth_user_password_change": (SUPERUSER, SUPERUSER),
     "admin:marzban_panellink_difference": (ANY_STAFF, NONE),
 }
@@ -139,6 +143,7 @@ MODELS: dict[str, Rights] = {
     "subscriptions_group": (ANY_STAFF, OPERATORS),
     "gateways_gateway": (ANY_STAFF, OPERATORS),
     "pulls_panel": (ANY_STAFF, OPERATORS),
+    "telegram_link": (ANY_STAFF, OPERATORS),
     "operations_commandrun": (ANY_STAFF, NONE),
     "operations_receiver": (ANY_STAFF, OPERATORS),
     "operations_delivery": (ANY_STAFF, OPERATORS),
@@ -153,7 +158,7 @@ MODELS: dict[str, Rights] = {
 # Forbidden for everybody: servers are created by reports, keys are revoked so that they stay visible, nodes follow
 # their source, a panel is linked by a form of its own, and there is one brand.
 NEVER = {
-    "admin:marzban_panellink_add",
+    "admin:marzban_panellink_add", "admin:telegram_link_add",
     "admin:traffic_server_add", "admin:traffic_reporter_add", "admin:traffic_reporter_delete", "admin:operations_apikey_delete", "admin:subscriptions_node_add",
     "admin:subscriptions_node_delete", "admin:subscriptions_brand_add", "admin:subscriptions_brand_delete", "admin:operations_delivery_add", "admin:operations_delivery_delete",
 }  # fmt: skip
@@ -247,6 +252,9 @@ def values_for(name: str) -> dict[str, object]:
         "gateways_gateway": baker.make(Gateway, name="gw", key=create_api_key("gw", "bound")[0]),
         "subscriptions_brand": Brand.objects.create(pk=1),
         "pulls_panel": baker.make(Panel, kind="3x-ui", access="key", url="https://10.0.0.5"),
+        "telegram_link": baker.make(
+            Link, chat=7, subscriber=None, user=baker.make(User), linked_at=timezone.now()
+        ),
         "subscriptions_group": baker.make(SubscriptionGroup),
         "auth_user": baker.make(User),
         "auth_group": Group.objects.create(name="some"),

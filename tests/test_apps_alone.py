@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
         "three_x_ui",
         "pulls",
         "moving",
+        "telegram",
     ],
 )
 @pytest.mark.parametrize(

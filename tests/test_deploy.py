@@ -74,7 +74,12 @@ def test_systemd_takes_the_calendar_of_a_timer(unit: Path) -> None:
 
 
 def test_only_the_data_folder_can_be_written_by_the_services() -> None:
-    for name in ("xpert-panel.service", "xpert-panel@.service", "xpert-panel-marzban-node.service"):
+    for name in (
+        "xpert-panel.service",
+        "xpert-panel@.service",
+        "xpert-panel-marzban-node.service",
+        "xpert-panel-telegram-bot.service",
+    ):
         text = (DEPLOY / "systemd" / name).read_text()
         assert re.findall(r"(?m)^ReadWritePaths=(.*)", text) == ["/opt/xpert_panel/data"]
         assert {"ProtectSystem=strict", "NoNewPrivileges=true", "User=xpert-panel"} <= set(

@@ -37,6 +37,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "traffic:meter-readings": ("POST",),
     "marzban:events": ("POST",),
     "subscriptions:tell-me": ("POST",),
+    "telegram:link": ("POST",),
     "gateways:state": ("POST",),
     "three_x_ui:inform": ("POST",),
     "subscriptions:subscribers": (*READ, "POST"),

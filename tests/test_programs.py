@@ -36,6 +36,7 @@ OF_PROGRAMS = {
     "subscriptions:direct-subscription",
     "subscriptions:servers",
     "subscriptions:tell-me",
+    "telegram:link",
 }
 
 

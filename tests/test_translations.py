@@ -78,6 +78,7 @@ def test_placeholders_are_the_same_in_both_languages(path: Path) -> None:
         "integrations/three_x_ui",
         "integrations/pulls",
         "integrations/moving",
+        "integrations/telegram",
     ],
 )
 def test_the_catalogue_holds_every_marked_text(app: str, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ APPS = (
     "integrations.three_x_ui",
     "integrations.pulls",
     "integrations.moving",
+    "integrations.telegram",
 )
 PROJECT = """
 SECRET_KEY = "only-for-tests-" + "0123456789abcdef" * 4
@@ -41,6 +42,7 @@ SMOKE = {
     "integrations.pulls": "from django.core.management import call_command; call_command('pull_usage')",
     "integrations.moving": "from integrations.moving import old_tokens; assert old_tokens.read('x') is None",
     "integrations.three_x_ui": "from integrations.three_x_ui import wire; wire.decode(b'{}')",
+    "integrations.telegram": "from django.core.management import call_command; call_command('telegram_bot')",
     "gateways": "from django.core.management import call_command; "
     "call_command('create_gateway', 'g', host='gw.example.com', protocol=['shadowsocks'])",
 }

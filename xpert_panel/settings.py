@@ -109,6 +109,8 @@ XPERT_SERVER_CHECKS = number("XPERT_SERVER_CHECKS", 3)
 XPERT_ALLOW_PRIVATE_RECEIVERS = flag("XPERT_ALLOW_PRIVATE_RECEIVERS", default=False)
 XPERT_MARZBAN_NODE_LISTEN = text("XPERT_MARZBAN_NODE_LISTEN", "127.0.0.1:62060")
 XPERT_MARZBAN_NODE_API = text("XPERT_MARZBAN_NODE_API", "127.0.0.1:62061")
+XPERT_TELEGRAM_TOKEN = text("XPERT_TELEGRAM_TOKEN")
+XPERT_TELEGRAM_PROXY = text("XPERT_TELEGRAM_PROXY")
 XPERT_TELEGRAM_URL = text("XPERT_TELEGRAM_URL", "https://api.telegram.org")
 XPERT_LOG_LEVEL = text("XPERT_LOG_LEVEL", "INFO").upper()
 XPERT_LOG_FORMAT = text("XPERT_LOG_FORMAT", "text").lower()
@@ -168,6 +170,7 @@ INSTALLED_APPS = [
     "integrations.marzban",
     "integrations.three_x_ui",
     "integrations.pulls",
+    "integrations.telegram",
     "gateways",
 ]
 

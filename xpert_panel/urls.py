@@ -33,6 +33,7 @@ urlpatterns = [
     path("api/xpert/", include("subscriptions.urls")),
     path("api/xpert/", include("integrations.three_x_ui.urls")),
     path("api/xpert/", include("integrations.marzban.urls")),
+    path("api/xpert/", include("integrations.telegram.urls")),
     path("api/xpert/", include("gateways.urls")),
     re_path(r"^api/xpert/schema/?$", _schema, name="schema"),
     re_path(r"^api/xpert/docs/?$", _docs, name="docs"),

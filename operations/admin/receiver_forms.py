@@ -68,6 +68,12 @@ class ReceiverForm(_ReceiverModelForm):
         super().__init__(*args, **kwargs)
         # Read now, because validation writes the form into the instance.
         self._secret_before = self.instance.secret
+        if "kind" in self.fields:  # it cannot be changed later
+            offered = [
+                ("", "---------"),
+                *((kind.value, kind.label) for kind in Receiver.GENERAL_KINDS),
+            ]
+            self.fields["kind"].choices = offered  # type: ignore[attr-defined]
         if "events" in self.fields:  # missing for users who may only view
             self.fields["events"].choices = [(kind.name, kind.label) for kind in kinds().values()]  # type: ignore[attr-defined]
 

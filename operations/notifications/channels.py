@@ -16,10 +16,12 @@ from django.utils.translation import ngettext
 
 from operations.conf import conf
 from operations.databases.transactions import write_transaction
+from operations.extension import extensions
 from operations.models import Notification, Receiver
 from operations.outbound import retry_after
 from operations.outbound.errors import OutboundError
 from operations.outbound.posting import Message, post
+from operations.outbound.proxies import network_of
 from operations.outbound.url_policy import Policy
 
 from .signing import signed_headers
@@ -30,16 +32,29 @@ Send = Callable[[Receiver, Sequence[Notification], datetime], None]
 
 
 class Channel(NamedTuple):
-    """``at_once``: the most notifications in one message."""
+    """``at_once``: the most notifications in one message.
+
+    ``reaches``: those that have anybody to go to, of a channel that leads each to another person; None: all.
+    """
 
     send: Send
     at_once: int
+    reaches: Callable[[Sequence[Notification]], Sequence[Notification]] | None = None
 
 
 def send(receiver: Receiver, found: Sequence[Notification], now: datetime) -> None:
     """Return after the receiver confirmed; raises OutboundError."""
     with translation.override(settings.LANGUAGE_CODE):
-        CHANNELS[receiver.kind].send(receiver, found, now)
+        channel_of(receiver).send(receiver, found, now)
+
+
+def channel_of(receiver: Receiver) -> Channel:
+    """The panel's own channel, or one that an app adds for receivers of its kind."""
+    added = (found.channels for found in extensions())
+    every: dict[str, Channel] = dict(CHANNELS)
+    for channels in added:
+        every.update(channels)
+    return every.get(receiver.kind, _NOWHERE)
 
 
 def webhook_policy() -> Policy:
@@ -93,7 +108,8 @@ def _send_message(receiver: Receiver, found: Sequence[Notification]) -> None:
     url = f"{conf.telegram_url}/bot{receiver.secret}/sendMessage"
     try:
         # The URL comes from the environment, so it may point to a private Bot API server.
-        post(Message(url, json.dumps(fields).encode(), Policy(private=True)))
+        message = Message(url, json.dumps(fields).encode(), Policy(private=True))
+        post(message, network=network_of(conf.telegram_proxy))
     except OutboundError as error:
         seconds = _parameters(error.answer).retry_after
         if seconds is not None:
@@ -135,6 +151,12 @@ def _text(found: Sequence[Notification]) -> str:
     return "\n".join(notification.text for notification in found)
 
 
+def _no_channel(receiver: Receiver, found: Sequence[Notification], now: datetime) -> None:
+    raise OutboundError("no_channel")
+
+
+# For a receiver whose app is not installed any more.
+_NOWHERE = Channel(_no_channel, 1)
 # Telegram accepts 4096 characters per message, and few messages per minute.
 CHANNELS: dict[str, Channel] = {
     Receiver.Kind.WEBHOOK: Channel(_webhook, 1),

@@ -27,7 +27,7 @@ from operations.models import Delivery, Notification, Receiver
 from operations.outbound.errors import OutboundError
 from operations.outbound.pacing import backoff
 
-from .channels import CHANNELS, send
+from .channels import channel_of, send
 from .kinds import kinds
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ _CLAIM = timedelta(minutes=10)
 _CHUNK = 200
 # With these codes a receiver asks for a pause.
 _ASKED_TO_WAIT = ("http_429", "http_503")
+# The code of a person who wants no more messages. That is nothing for the operator to settle.
+RECIPIENT_GONE = "recipient_gone"
 # Deliveries with at least this many failed attempts are reported as undelivered.
 _MANY_ATTEMPTS = 3
 
@@ -94,10 +96,15 @@ def _add(new: Sequence[Notification], receivers: Sequence[Receiver], now: dateti
     made = Notification.objects.filter(key__in=[row.key for row in new]).order_by("pk")
     deliveries = [
         Delivery(notification=notification, receiver=receiver, since=now, next_try=now)
-        for notification in made
         for receiver in receivers
+        for notification in _reached(receiver, list(made))
     ]
     Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
+
+
+def _reached(receiver: Receiver, made: Sequence[Notification]) -> Sequence[Notification]:
+    reaches = channel_of(receiver).reaches
+    return made if reaches is None else reaches(made)
 
 
 def _notification(name: str, key: str, event: Event, now: datetime) -> Notification:
@@ -121,25 +128,32 @@ def deliver(now: datetime) -> Sent:
     for receiver in Receiver.objects.filter(is_active=True):
         while time.monotonic() - begun < _RUN and (claimed := _claimed(receiver, now)):
             error = _attempt(receiver, claimed, now)
-            if error:
+            if error and error.is_final:
+                sent.given_up += len(claimed)
+            elif error:
                 sent.failed += len(claimed)
                 logger.warning("Nothing reached the receiver %s: %s", receiver.pk, error)
                 break
-            sent.delivered += len(claimed)
+            else:
+                sent.delivered += len(claimed)
     return sent
 
 
-def _attempt(receiver: Receiver, claimed: Sequence[Delivery], now: datetime) -> str:
-    """The error code; empty on success."""
+def _attempt(
+    receiver: Receiver, claimed: Sequence[Delivery], now: datetime
+) -> OutboundError | None:
     try:
         send(receiver, [delivery.notification for delivery in claimed], now)
     except OutboundError as error:
+        if error.is_final:
+            _write(claimed, state=Delivery.State.FAILED, last_error=error.code)
+            return error
         attempts = max(delivery.attempts for delivery in claimed)
         wait = backoff(attempts, error.retry_after, _FIRST_WAIT, _LAST_WAIT)
         _write(claimed, last_error=error.code, next_try=now + wait)
-        return error.code
+        return error
     _write(claimed, state=Delivery.State.DELIVERED, delivered_at=now, last_error="")
-    return ""
+    return None
 
 
 def _claimed(receiver: Receiver, now: datetime) -> list[Delivery]:
@@ -150,7 +164,7 @@ def _claimed(receiver: Receiver, now: datetime) -> list[Delivery]:
     # The usual case needs no write and no turn.
     if not due.exists() or _asked_to_wait(receiver, now):
         return []
-    ids = _claim(due, CHANNELS[receiver.kind].at_once, now)
+    ids = _claim(due, channel_of(receiver).at_once, now)
     return list(Delivery.objects.filter(pk__in=ids).select_related("notification").order_by("pk"))
 
 
@@ -234,7 +248,7 @@ def undelivered(now: datetime) -> Counter[str]:
     stuck = Q(state=Delivery.State.FAILED, since__gt=now - 7 * DAY - GIVE_UP)
     stuck |= Q(state=Delivery.State.PENDING, attempts__gte=_MANY_ATTEMPTS)
     found = Delivery.objects.filter(stuck, receiver__is_active=True).exclude(
-        notification__event="test"
+        Q(notification__event="test") | Q(last_error=RECIPIENT_GONE)
     )
     return Counter(found.values_list("receiver__name", flat=True))
 

@@ -26,6 +26,9 @@ _SENTENCES: dict[str, str | Promise] = {
     "mail_refused": gettext_lazy(
         "The mail server refuses the message. Check EMAIL_URL and EMAIL_FROM."
     ),
+    "proxy": gettext_lazy("The proxy of XPERT_TELEGRAM_PROXY refuses the connection."),
+    "no_channel": gettext_lazy("The app that sends to this receiver is not installed."),
+    "recipient_gone": gettext_lazy("The subscriber has unlinked the chat or blocked the bot."),
     "http_401": gettext_lazy("The receiver refuses the notification (401). Check the bot's token."),
     "http_403": gettext_lazy(
         "The receiver refuses the notification (403). Check that the bot is in the chat."

@@ -42,18 +42,34 @@ async def connect(address: str, port: int, tls_name: str) -> Streams:
 
 
 class Network(msgspec.Struct, frozen=True):
-    """How to resolve names and connect to addresses. Tests replace it."""
+    """How to resolve names and connect to addresses. Tests replace it.
+
+    ``tunnel``: connects through a proxy instead, which looks up the name itself.
+    """
 
     resolve: Callable[[str, int], Awaitable[list[str]]] = resolve
     connect: Callable[[str, int, str], Awaitable[Streams]] = connect
+    tunnel: Callable[[Target], Awaitable[Streams]] | None = None
 
 
 async def dial(target: Target, *, private: bool, timeout: float, network: Network) -> Streams:
     """Connect to one of the host's addresses within ``timeout`` seconds; raises OutboundError and OSError."""
+    if network.tunnel is not None:
+        return await _through(network.tunnel, target, timeout)
     addresses = await checked_addresses(target.host, target.port, private=private, network=network)
     try:
         async with asyncio.timeout(timeout):
             return await _first_that_answers(addresses[:_MAX_ADDRESSES], target, network)
+    except TimeoutError:
+        raise OutboundError("connect_timeout") from None
+
+
+async def _through(
+    tunnel: Callable[[Target], Awaitable[Streams]], target: Target, timeout: float
+) -> Streams:
+    try:
+        async with asyncio.timeout(timeout):
+            return await tunnel(target)
     except TimeoutError:
         raise OutboundError("connect_timeout") from None
 

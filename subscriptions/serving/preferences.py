@@ -17,7 +17,7 @@ from traffic.people import subscribers
 
 from . import requests
 
-_NOT_STORED = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+NOT_STORED = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
 @for_programs
@@ -35,7 +35,7 @@ def _tell_me(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
         telling.tell_no_more(subscriber.pk)
     query = urlencode({"user_token": request.GET["user_token"], "lang": language})
     # 303: the browser then asks for the page with GET.
-    return HttpResponseRedirect(f"/api/xpert/sub?{query}#telling", status=303, headers=_NOT_STORED)
+    return HttpResponseRedirect(f"/api/xpert/sub?{query}#telling", status=303, headers=NOT_STORED)
 
 
 Do = Callable[[HttpRequest, Subscriber], HttpResponse]

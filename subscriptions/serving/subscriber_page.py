@@ -123,6 +123,21 @@ def render(view: View) -> bytes:
         return render_to_string("subscriptions/page.html", _context(view)).encode()
 
 
+class Frame(NamedTuple):
+    """What every page has: the profile's name, the reader's language and zone, and the look."""
+
+    title: str
+    language: str
+    brand: Brand
+    zone: ZoneInfo
+
+
+def render_other(template: str, frame: Frame, context: dict[str, Any]) -> bytes:
+    """Another page in the same look."""
+    with translation.override(frame.language):
+        return render_to_string(template, _frame(*frame) | context).encode()
+
+
 def render_unknown(title: str, language: str, brand: Brand, zone: ZoneInfo) -> bytes:
     """The page for a link that leads nowhere (any more)."""
     with translation.override(language):
@@ -159,10 +174,10 @@ def _context(view: View) -> dict[str, Any]:
         "next_plan": view.subscriber.next_plans.first() if view.subscriber.has_next else None,
         "times": _times(view),
         "chart": chart_of(days),
-        "qr": _qr(view.url),
+        "qr": qr_code(view.url),
         "steps": _steps(view),
         "servers": [(line, _query(view, server=line.key)) for line in view.servers],
-        "server_qr": _qr(view.server_link) if view.server_link else "",
+        "server_qr": qr_code(view.server_link) if view.server_link else "",
         "agent": _agent_lines(view),
         "telling": _telling(view) if conf.tell_people else None,
         "parts": [part for make in _page_parts() if (part := make(view))],
@@ -208,7 +223,7 @@ def _steps(view: View) -> Steps:
         [(system, _query(view, system=system)) for system in System],
         first,
         store,
-        _qr(store),
+        qr_code(store),
         import_link(first, view.url, view.title),
         [
             (app.name, app.stores[view.system], import_link(app, view.url, view.title))
@@ -352,7 +367,7 @@ def _plain_distance(ahead: timedelta) -> str:
 
 
 @lru_cache(maxsize=256)
-def _qr(url: str) -> SafeString:
+def qr_code(url: str) -> SafeString:
     """The QR code as SVG, also black on white on a dark page, because not every camera reads it inverted. Takes 5 ms."""
     code = segno.make(url, error="m", micro=False)
     return mark_safe(code.svg_inline(omitsize=True, border=4, dark="#000", light="#fff"))  # noqa: S308  modules only

@@ -11,6 +11,7 @@ from django.contrib import admin
 from gateways import condition_words as of_gateways
 from integrations.marzban import condition_words as of_marzban
 from integrations.pulls import condition_words as of_pulls
+from integrations.telegram import condition_words as of_telegram
 from integrations.three_x_ui import condition_words as of_three_x_ui
 from operations.admin.pages import admin_pages
 from operations.events import Kind
@@ -29,6 +30,7 @@ APPS = (
     "integrations/marzban",
     "integrations/three_x_ui",
     "integrations/pulls",
+    "integrations/telegram",
     "gateways",
 )
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,6 +122,7 @@ class TestConditions:
         **of_marzban.WORDS,
         **of_pulls.WORDS,
         **of_three_x_ui.WORDS,
+        **of_telegram.WORDS,
         **of_gateways.WORDS,
     }
     KINDS: tuple[Kind, ...] = (
