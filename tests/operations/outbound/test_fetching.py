@@ -559,8 +559,12 @@ class TestPlaces:
         assert body_of(found) == BODY
         assert internet.requests[1].split(b" ")[1] == target
 
-    def test_a_redirect_to_another_scheme_is_refused(self) -> None:
-        assert got(answer(b"", "302 Found", Location="file:///etc/passwd")) == "bad_scheme"
+    @pytest.mark.parametrize(
+        "location",
+        ["file:///etc/passwd", "hiddify://import/http://good.example/", "HTTPX://good.example/"],
+    )  # fmt: skip
+    def test_a_redirect_to_another_scheme_is_refused(self, location: str) -> None:
+        assert got(answer(b"", "302 Found", Location=location)) in {"bad_scheme", "bad_url"}
 
     def test_credentials_are_not_sent_to_another_host(self) -> None:
         async def play(internet: Internet) -> None:
