@@ -122,7 +122,9 @@ def test_an_answer_of_yesterday_is_given_up(api: BotApi, turn: Turn) -> None:
 
 
 def test_a_second_process_says_so_and_ends(api: BotApi) -> None:
-    Bot.objects.create(holder="elsewhere:1:x", held_until=timezone.now() + timedelta(minutes=1))
+    Bot.objects.create(
+        pk=1, holder="elsewhere:1:x", held_until=timezone.now() + timedelta(minutes=1)
+    )
     with pytest.raises(CommandError, match="The bot runs already, in process elsewhere:1"):
         call_command("telegram_bot")
     assert api.calls == []
@@ -144,7 +146,7 @@ def test_a_lease_ends_by_itself_or_with_its_process(
     holder: str, seconds: int, is_free: bool
 ) -> None:
     now = timezone.now()
-    Bot.objects.create(holder=holder, held_until=now + timedelta(seconds=seconds))
+    Bot.objects.create(pk=1, holder=holder, held_until=now + timedelta(seconds=seconds))
     if is_free:
         assert lease.take(now)
         return
