@@ -43,7 +43,7 @@ _EMPTY = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "so
 _SILENT = {"script", "style", "code", "textarea"}
 # Words that occur in no name, address or figure, so a page with one of them shows an English sentence or label.
 _ENGLISH = re.compile(
-    r"(?<![\w./:=?&@-])(the|of|and|is|are|was|were|has|have|not|no|yes|none|never|ago|by|in|to|for|from|with|since|until|all|"
+    r"(?<![\w./:=?&@{-])(the|of|and|is|are|was|were|has|have|not|no|yes|none|never|ago|by|in|to|for|from|with|since|until|all|"
     r"add|save|delete|edit|change|search|filters?|select|selected|show|hide|back|next|previous|close|cancel|"
     r"subscribers?|servers?|sources?|users?|groups?|keys?|requests?|reports?|traffic|usage|limit|history|home|"
     r"active|enabled|disabled|expired|unlimited|unknown|empty|error|failed|day|days|hours?|minutes?|bytes?|[KMGT]?B)"

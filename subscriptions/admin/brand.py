@@ -170,9 +170,10 @@ class BrandAdmin(PanelAdmin[Brand]):
         example = usage_lines.Figures("Ann", 12 * 2**30, 50 * 2**30, now + timedelta(days=9), now)
         return format_html_join(
             "",
-            '<div dir="auto">{} {}</div>',
+            '<div dir="auto" lang="{}">{} {}</div>',
             (
                 (
+                    code,
                     usage_lines.MARK,
                     usage_lines.line(usage_lines.text_of(brand, code), example, code),
                 )

@@ -45,8 +45,9 @@ def forget_view(
     obj = owner.permitted(request, object_id, "change")
     number = request.GET.get("device", "")
     device = find_or_404(Device.objects.filter(subscriber=obj), number) if number else None
+    question = _("Forget the device") if device else _("Forget all devices")
     asked = Confirmation(
-        title=f"{_('Forget the device') if device else _('Forget all devices')}: {device or obj}",
+        title=f"{question}: {device or obj}",
         text=_("The place is free again: the next new device gets it, which may be the same one."),
         button=_("Forget"),
     )

@@ -92,6 +92,7 @@ def test_the_sums_move_and_the_person_goes() -> None:
         "events": 5, "amounts set aside": 0, "names": 0, "meters": 1, "audit entries": 1,
         "admin log entries": 1, "notifications": 0, "users of linked panels": 0, "hits": 0, "devices": 0,
         "own accounts": 0, "wish to be notified": 0, "readings of panels": 0, "old accounts": 0,
+        "Telegram chat": 0,
     }  # fmt: skip
     assert sums(Usage, ServerUsage) == before
     heir = Balance.objects.get(subscriber=anonymous())
