@@ -118,7 +118,11 @@ class PanelForm(forms.Form):
         found: dict[str, Any] = super().clean() or self.cleaned_data
         if "file" in found and "url" in found and bool(found["file"]) == bool(found["url"]):
             raise ValidationError(_("Choose either a file or an address."))
-        if found.get("url") and "kind" in found and self.access.way not in reading.ways(found["kind"]):
+        if (
+            found.get("url")
+            and "kind" in found
+            and self.access.way not in reading.ways(found["kind"])
+        ):
             self.add_error("username", _way_needed(found["kind"]))
         return found
 
