@@ -79,7 +79,7 @@ class Screen(HTMLParser):
             is_silent = (
                 tag in _SILENT
                 or "material-symbols" in given.get("class", "")
-                or given.get("lang") == "en"
+                or given.get("lang") not in (None, "ru")
             )
             self._open.append((tag, is_silent))
 
