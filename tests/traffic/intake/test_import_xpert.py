@@ -346,22 +346,23 @@ def test_a_url_of_a_file_is_taken_as_its_settings_hold_it(
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
 def test_a_postgresql_of_the_other_panel_is_read_by_its_url(scheme: str) -> None:
     settings = connection.settings_dict
-    place = f"{settings['USER']}:{settings['PASSWORD']}@{settings['HOST']}:{settings['PORT'] or 5432}/postgres"
-    schema = f"original_{settings['NAME']}"
-    table = LATER.replace("DATETIME", "TIMESTAMP")
-    with psycopg.connect(f"postgresql://{place}", autocommit=True) as database:
-        database.execute(
-            f"DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}; SET search_path TO {schema}".encode()
-        )
+    server = (
+        f"{settings['USER']}:{settings['PASSWORD']}@{settings['HOST']}:{settings['PORT'] or 5432}"
+    )
+    name = f"original_{settings['NAME']}"
+    with psycopg.connect(f"postgresql://{server}/postgres", autocommit=True) as owner:
+        owner.execute(f"DROP DATABASE IF EXISTS {name}".encode())
+        owner.execute(f"CREATE DATABASE {name}".encode())
         try:
-            database.execute(table.encode())
-            values = ", ".join(["%s"] * 8)
-            database.execute(
-                f"INSERT INTO traffic_usage (id, {COLUMNS}) VALUES (1, {values})".encode(),  # noqa: S608
-                row(),
-            )
-            url = f"{scheme}://{place}?options=-c%20search_path%3D{schema}"
-            assert run(url)[0] == "Read 1 rows: 1 counted, 0 were counted before, 0 refused."
+            with psycopg.connect(f"postgresql://{server}/{name}") as database:
+                database.execute(LATER.replace("DATETIME", "TIMESTAMP").encode())
+                values = ", ".join(["%s"] * 8)
+                database.execute(
+                    f"INSERT INTO traffic_usage (id, {COLUMNS}) VALUES (1, {values})".encode(),  # noqa: S608
+                    row(),
+                )
+            found = run(f"{scheme}://{server}/{name}")
+            assert found[0] == "Read 1 rows: 1 counted, 0 were counted before, 0 refused."
         finally:
-            database.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+            owner.execute(f"DROP DATABASE {name}".encode())
     assert Usage.objects.get().hour == datetime(2024, 2, 9, 21, tzinfo=UTC)
