@@ -159,7 +159,7 @@ def _ssr(entry: Settings, _server: str) -> tuple[str, dict[str, str]]:
     }
 
 
-def _hysteria(entry: Settings, server: str) -> tuple[str, dict[str, str]]:
+def _hysteria(entry: Settings, _server: str) -> tuple[str, dict[str, str]]:
     obfs, transport = entry.text("obfs"), entry.word("protocol")
     return "hysteria", {
         "auth": entry.text("auth-str", "auth_str"),
@@ -169,11 +169,11 @@ def _hysteria(entry: Settings, server: str) -> tuple[str, dict[str, str]]:
         "obfs_password": obfs,
         "transport": "" if transport == "udp" else transport,
         **_hops(entry),
-        **clash_streams.over_quic(entry, server),
+        **clash_streams.tls_alone(entry),
     }
 
 
-def _hysteria2(entry: Settings, server: str) -> tuple[str, dict[str, str]]:
+def _hysteria2(entry: Settings, _server: str) -> tuple[str, dict[str, str]]:
     obfs, password = entry.word("obfs"), entry.text("obfs-password")
     return "hysteria2", {
         "password": entry.text("password"),
@@ -182,7 +182,7 @@ def _hysteria2(entry: Settings, server: str) -> tuple[str, dict[str, str]]:
         "up": _speed(entry, "up"),
         "down": _speed(entry, "down"),
         **_hops(entry),
-        **clash_streams.over_quic(entry, server),
+        **clash_streams.tls_alone(entry),
     }
 
 
@@ -201,7 +201,7 @@ def _hops(entry: Settings) -> dict[str, str]:
     }
 
 
-def _tuic(entry: Settings, server: str) -> tuple[str, dict[str, str]]:
+def _tuic(entry: Settings, _server: str) -> tuple[str, dict[str, str]]:
     control, relay = entry.word("congestion-controller"), entry.word("udp-relay-mode")
     return "tuic", {
         "uuid": entry.text("uuid"),
@@ -209,7 +209,7 @@ def _tuic(entry: Settings, server: str) -> tuple[str, dict[str, str]]:
         "congestion_control": "" if control == "cubic" else control,
         "udp_relay_mode": "" if relay == "native" else relay,
         "reduce_rtt": "1" if entry.switch("reduce-rtt") else "",
-        **clash_streams.over_quic(entry, server),
+        **clash_streams.tls_alone(entry),
     }
 
 
@@ -229,28 +229,26 @@ def _wireguard(entry: Settings, _server: str) -> tuple[str, dict[str, str]]:
     }
 
 
-def _socks(entry: Settings, server: str) -> tuple[str, dict[str, str]]:
+def _socks(entry: Settings, _server: str) -> tuple[str, dict[str, str]]:
+    return "socks", _proxy(entry)
+
+
+def _http(entry: Settings, _server: str) -> tuple[str, dict[str, str]]:
+    return "http", _proxy(entry)
+
+
+def _proxy(entry: Settings) -> dict[str, str]:
+    user = {"username": entry.text("username"), "password": entry.text("password")}
     is_tls = entry.switch("tls")
-    found = clash_streams.over_quic(entry, server) if is_tls else clash_streams.unused(entry)
-    return "socks", _user(entry) | found
+    return user | (clash_streams.tls_alone(entry) if is_tls else clash_streams.unused(entry))
 
 
-def _http(entry: Settings, server: str) -> tuple[str, dict[str, str]]:
-    is_tls = entry.switch("tls")
-    found = clash_streams.over_quic(entry, server) if is_tls else clash_streams.unused(entry)
-    return "http", _user(entry) | found
-
-
-def _user(entry: Settings) -> dict[str, str]:
-    return {"username": entry.text("username"), "password": entry.text("password")}
-
-
-def _anytls(entry: Settings, server: str) -> tuple[str, dict[str, str]]:
+def _anytls(entry: Settings, _server: str) -> tuple[str, dict[str, str]]:
     found = {
         "password": entry.text("password"),
         "fp": fingerprint(entry.text("client-fingerprint")),
     }
-    return "anytls", found | clash_streams.over_quic(entry, server)
+    return "anytls", found | clash_streams.tls_alone(entry)
 
 
 def name_of(value: Any) -> str:

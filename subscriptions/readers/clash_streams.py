@@ -41,7 +41,7 @@ def read(entry: Settings, server: str, protocol: str) -> dict[str, str]:
     return named(server, with_own_host(server, found), frozenset({"http", "xhttp"}))
 
 
-def over_quic(entry: Settings, _server: str) -> dict[str, str]:
+def tls_alone(entry: Settings) -> dict[str, str]:
     """TLS without a transport on top."""
     return {"security": "tls"} | _tls(entry)
 
