@@ -18,7 +18,7 @@ from operations.models import ApiKey
 
 from .fields import DayField, HourField, SecondField
 from .periods import EPOCH
-from .querysets import ServerQuerySet, SubscriberQuerySet, SumsQuerySet
+from .querysets import BalanceQuerySet, ServerQuerySet, SubscriberQuerySet, SumsQuerySet
 from .reports import is_token
 
 # The maximum of every stored counter: sums of eight counters still fit 64 bits.
@@ -322,6 +322,8 @@ class Balance(models.Model):
     metered_download = _counter()
     # Latest use in the existing records; empty once cleanup has deleted the last of them.
     last_used_at = SecondField(null=True, db_index=True)
+
+    objects: ClassVar[BalanceQuerySet] = BalanceQuerySet.as_manager()  # type: ignore[assignment]
 
     summed = (
         "period_upload", "period_download", "life_upload", "life_download", "life_reports",

@@ -21,6 +21,17 @@ class ServerQuerySet(models.QuerySet["Server"]):
         return self.filter(hidden_at=None)
 
 
+class BalanceQuerySet(models.QuerySet["Balance"]):
+    def of(self, subscriber: "Subscriber") -> "BalanceQuerySet":
+        """The balance of a subscriber, made if there is none. Call it before a new period is written into it.
+
+        A report that looked the old period up beforehand then finds the new one and counts in it, whereas the row
+        that it would have made itself would belong to the old one.
+        """
+        self.bulk_create([self.model(subscriber=subscriber)], ignore_conflicts=True)
+        return self.filter(subscriber=subscriber)
+
+
 class SumsQuerySet(models.QuerySet[Any]):
     """Sums of ``Usage`` and ``ServerUsage``, which have the same three counters."""
 

@@ -54,10 +54,13 @@ class Desk:
         return self._people
 
     def _found(self, tokens: Set[str]) -> Mapping[str, Known]:
-        """A plan that was bought ahead begins before anything is counted, if the term has ended."""
+        """A plan that was bought ahead begins before anything is counted, if the term has ended.
+
+        Those who have one are looked up again in any case, because another writer may have begun it meanwhile.
+        """
         found = lookup.subscribers_by_token(tokens, self.now)
-        waiting = {known.id for known in found.values() if known.has_next}
-        if waiting and next_plans.begin(waiting, self.now):
+        if waiting := {known.id for known in found.values() if known.has_next}:
+            next_plans.begin(waiting, self.now)
             found = lookup.subscribers_by_token(tokens, self.now)
         return found
 

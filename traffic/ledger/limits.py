@@ -96,7 +96,7 @@ def note_cleaned(server: int, taken: Sequence[Taken]) -> None:
     rollups.add_limit_cleaned(sums)
 
 
-# Call ``begin``, ``count_again`` and ``extend`` after ``rollups.hold_off_reports`` in the same transaction.
+# Call ``begin``, ``count_again``, ``extend`` and ``restart`` after ``rollups.hold_off_reports`` in the same transaction.
 
 
 def begin(limit: ServerLimit, endpoints: Iterable[Endpoint], now: datetime) -> None:

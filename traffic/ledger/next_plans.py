@@ -93,9 +93,7 @@ def _start(subscriber: Subscriber, following: NextPlan, at: datetime, now: datet
         following.delete()
     subscriber.has_next = subscriber.next_plans.exists()
     subscriber.save(update_fields=[*_FIELDS, "started_at", "has_next"])
-    Balance.objects.filter(subscriber=subscriber).update(
-        period_start=start, period_upload=0, period_download=0
-    )
+    Balance.objects.of(subscriber).update(period_start=start, period_upload=0, period_download=0)
     made = {
         **audit.differences(subscriber, before),
         **applied([subscriber], following.plan)[subscriber.pk],

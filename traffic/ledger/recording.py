@@ -483,9 +483,7 @@ def restart_period(subscriber: Subscriber, now: datetime) -> None:
     """Reset the current period to zero by hand; the life does not change. Reports from before ``now`` do not count in it."""
     moment = now.replace(microsecond=0)
     Subscriber.objects.filter(pk=subscriber.pk).update(reset_at=moment)
-    Balance.objects.filter(subscriber=subscriber).update(
-        period_start=moment, period_upload=0, period_download=0
-    )
+    Balance.objects.of(subscriber).update(period_start=moment, period_upload=0, period_download=0)
     subscriber.reset_at = moment
 
 
@@ -497,7 +495,7 @@ def recount_period(subscriber: Subscriber, now: datetime) -> None:
     beginning equals the life, because cleanup may have deleted records.
     """
     start = current_period(subscriber, now)
-    balance = Balance.objects.filter(subscriber=subscriber)
+    balance = Balance.objects.of(subscriber)
     if start == EPOCH:
         balance.update(
             period_start=start,

@@ -31,5 +31,5 @@ def _begin(subscriber: Subscriber, used_at: datetime, now: datetime) -> None:
     changed = {"expires_at": after(now, subscriber.hold_days or 0), "hold_days": None}
     if subscriber.limit_reset == Reset.INTERVAL:
         changed["started_at"] = min(used_at, now)
-        Balance.objects.filter(subscriber=subscriber).update(period_start=changed["started_at"])
+        Balance.objects.of(subscriber).update(period_start=changed["started_at"])
     Subscriber.objects.filter(pk=subscriber.pk).update(**changed)

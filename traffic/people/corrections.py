@@ -98,10 +98,7 @@ def _add(correction: Correction, sign: int, now: datetime) -> None:
     # The lock keeps the period from being restarted between the two updates.
     subscriber = Subscriber.objects.select_for_update().get(pk=correction.subscriber_id)
     up, down = sign * correction.upload, sign * correction.download
-    Balance.objects.bulk_create(
-        [Balance(subscriber=subscriber, period_start=EPOCH)], ignore_conflicts=True
-    )
-    balance = Balance.objects.filter(subscriber=subscriber)
+    balance = Balance.objects.of(subscriber)
     balance.update(
         life_upload=F("life_upload") + up,
         life_download=F("life_download") + down,

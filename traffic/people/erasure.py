@@ -38,7 +38,6 @@ from traffic.models import (
     Usage,
     new_token,
 )
-from traffic.periods import EPOCH
 
 logger = logging.getLogger(__name__)
 # No report or subscription can use these tokens, because a token has no parentheses.
@@ -220,14 +219,11 @@ def _move_balance(pk: int, heir: Subscriber) -> None:
     balance = Balance.objects.filter(pk=pk).first()
     if balance is None:
         return
-    Balance.objects.bulk_create(
-        [Balance(subscriber=heir, period_start=EPOCH)], ignore_conflicts=True
-    )
     more = {name: F(name) + getattr(balance, name) for name in _MOVED}
     more["period_upload"] = F("period_upload") + balance.life_upload
     more["period_download"] = F("period_download") + balance.life_download
     latest = Usage.objects.filter(subscriber=heir).aggregate(latest=Max("last_used_at"))["latest"]
-    Balance.objects.filter(pk=heir.pk).update(last_used_at=latest, **more)
+    Balance.objects.of(heir).update(last_used_at=latest, **more)
     balance.delete()
 
 

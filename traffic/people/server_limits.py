@@ -238,6 +238,7 @@ def remove(limit: ServerLimit, by: By) -> None:
 @write_transaction
 def restart(limit: ServerLimit, by: By, subscriber: Subscriber | None = None) -> None:
     """Start the period of a limit again from zero: the period of all, or of one subscriber."""
+    rollups.hold_off_reports()
     balances = LimitBalance.objects.filter(limit=limit)
     if subscriber is None:
         old, limit.reset_at = limit.reset_at, by.now.replace(microsecond=0)

@@ -1,5 +1,6 @@
 """How reports, midnights and operators change the counters of the current period."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,9 +12,10 @@ from operations.audit import By
 from tests.traffic.examples import DAY, HOUR, NOW, a_report, balance, stored, subscriber
 from traffic.figures import statistics
 from traffic.figures.statistics import SubscriberUsage
-from traffic.ledger import lookup, recording, retention
+from traffic.ledger import lookup, next_plans, recording, retention, rollups, terms
 from traffic.ledger.recording import Outcome, record
-from traffic.models import Balance, Subscriber
+from traffic.ledger.rollups import BalanceSums
+from traffic.models import Balance, NextPlan, Plan, Subscriber
 from traffic.people import changes, quotas
 
 pytestmark = pytest.mark.django_db
@@ -228,8 +230,40 @@ def test_a_restart_touches_nobody_else(anybody: Subscriber) -> None:
 
 def test_a_period_may_be_restarted_before_the_first_report(anybody: Subscriber) -> None:
     recording.restart_period(anybody, NOW)
-    assert not Balance.objects.exists()
     assert statistics.usage_of(anybody, NOW) == SubscriberUsage()
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda one: recording.restart_period(one, NOW),
+        lambda one: terms.begin({one.pk: int(NOW.timestamp())}, NOW),
+        lambda one: next_plans.begin([one.pk], NOW),
+    ],
+    ids=["restarted", "first use", "next plan"],
+)
+def test_a_first_report_that_read_the_old_period_counts_in_the_new_one(
+    begin: Callable[[Subscriber], object],
+) -> None:
+    """Writers of PostgreSQL work side by side: the report looked the subscriber up before the period began."""
+    made = baker.make(
+        Subscriber,
+        token="user123",
+        limit_reset="interval",
+        reset_days=30,
+        started_at=NOW - 40 * DAY,
+        expires_at=NOW - SECOND,
+        hold_days=30,
+        has_next=True,
+    )
+    plan = Plan.objects.create(name="Month", days=30, limit_reset="interval", reset_days=30)
+    NextPlan.objects.create(subscriber=made, plan=plan, added_at=NOW)
+    old = lookup.subscribers_by_token(["user123"], NOW)["user123"].period_start
+    begin(made)
+    row = BalanceSums(period_start=old, period_upload=7)
+    row.add(7, 0, 1, int(NOW.timestamp()))
+    rollups.add_balances({made.pk: row})
+    assert period_of(now=NOW + HOUR) == 7
 
 
 def test_the_calendar_ends_a_period_that_was_restarted_by_hand(daily: Subscriber) -> None:
