@@ -20,6 +20,7 @@ from .reports import (
     checked_token,
     decode_items,
     field_errors,
+    is_token,
     normalised_port,
     normalised_protocol,
     normalised_server,
@@ -44,8 +45,7 @@ _EXPECTED = {
 }
 
 
-# As they are written, and normalised.
-Servers = dict[tuple[str, int | str, str], tuple[str, int, str]]
+Endpoint = tuple[str, int, str]  # host, port, protocol
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
@@ -56,12 +56,18 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
     user_token: str
     person: str
-    server: str
-    port: int
-    protocol: str
+    endpoint: Endpoint
     upload: int
     download: int
     moment: int
+
+    @property
+    def server(self) -> str:
+        return self.endpoint[0]
+
+    @property
+    def port(self) -> int:
+        return self.endpoint[1]
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -156,10 +162,10 @@ def checked_rows(
     """
     readings: dict[int, Reading] = {}
     rejected: dict[int, Errors] = {}
-    servers: Servers = {}
+    rules = _Rules(now, MAX_AGE)
     for place, row in enumerate(rows):
         try:
-            readings[place] = _checked(_wire(row), servers, now, MAX_AGE)
+            readings[place] = rules.checked(_wire(row))
         except InvalidReport as error:
             rejected[place] = error.errors
     return readings, rejected
@@ -202,11 +208,11 @@ def _rows(
 ) -> tuple[dict[int, Reading], dict[int, Errors]]:
     readings: dict[int, Reading] = {}
     rejected: dict[int, Errors] = {}
-    servers: Servers = {}
+    rules = _Rules(now, max_age)
     for index, item in enumerate(_items(raw)):
         try:
             wire = item if isinstance(item, _Wire) else _decode_one(item)
-            readings[index] = _checked(wire, servers, now, max_age)
+            readings[index] = rules.checked(wire)
         except msgspec.ValidationError as error:
             rejected[index] = field_errors(error, _EXPECTED)
         except InvalidReport as error:
@@ -221,30 +227,37 @@ def _items(raw: msgspec.Raw) -> Sequence[_Wire | msgspec.Raw]:
     return found
 
 
-def _checked(wire: _Wire, servers: Servers, now: datetime, max_age: timedelta) -> Reading:
-    """The rules that a type can't say; raises InvalidReport."""
-    token, person = _who(wire)
-    return Reading(
-        token,
-        person,
-        *_server(wire, servers),
-        wire.total_uploaded,
-        wire.total_downloaded,
-        checked_moment(wire.timestamp, now, max_age),
-    )
+class _Rules:
+    """The rules that a type can't say, for the rows of one message."""
 
+    def __init__(self, now: datetime, max_age: timedelta) -> None:
+        self._now, self._max_age = now, max_age
+        self._moment = checked_moment(None, now, max_age)
+        self._servers: dict[tuple[str, int | str, str], Endpoint] = {}
 
-def _server(wire: _Wire, servers: Servers) -> tuple[str, int, str]:
-    """Normalised once per message: a thousand people use a handful of servers."""
-    written = wire.server, wire.port, wire.protocol
-    found = servers.get(written)
-    if found is None:
-        found = servers[written] = (
-            normalised_server(wire.server),
-            normalised_port(wire.port),
-            normalised_protocol(wire.protocol),
+    def checked(self, wire: _Wire) -> Reading:
+        """Raises InvalidReport."""
+        token, person = wire.user_token, ""
+        if token is msgspec.UNSET or wire.person is not msgspec.UNSET or not is_token(token):
+            token, person = _who(wire)
+        moment = self._moment
+        if wire.timestamp is not None:
+            moment = checked_moment(wire.timestamp, self._now, self._max_age)
+        return Reading(
+            token, person, self._server(wire), wire.total_uploaded, wire.total_downloaded, moment
         )
-    return found
+
+    def _server(self, wire: _Wire) -> Endpoint:
+        """Normalised once per message: a thousand people use a handful of servers."""
+        written = wire.server, wire.port, wire.protocol
+        found = self._servers.get(written)
+        if found is None:
+            found = self._servers[written] = (
+                normalised_server(wire.server),
+                normalised_port(wire.port),
+                normalised_protocol(wire.protocol),
+            )
+        return found
 
 
 def _who(wire: _Wire) -> tuple[str, str]:

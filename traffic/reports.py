@@ -237,13 +237,11 @@ def is_token(text: str) -> bool:
 
 
 def checked_token(text: str) -> str:
+    if is_token(text):
+        return text
     if text in RESERVED_TOKENS:
         raise InvalidReport("user_token", "This token is reserved.")
-    if not is_token(text):
-        raise InvalidReport(
-            "user_token", "Expected 1 to 255 characters of A-Z a-z 0-9 . _ ~ @ : = + -"
-        )
-    return text
+    raise InvalidReport("user_token", "Expected 1 to 255 characters of A-Z a-z 0-9 . _ ~ @ : = + -")
 
 
 def checked_event_id(text: str) -> str:

@@ -7,8 +7,8 @@ from operations import rate_limits
 from operations.conf import Rate
 
 from . import lookup, next_plans, rollups
-from .lookup import Endpoint, Known
-from .rollups import FoundServer, ToldKey, ToldSums
+from .lookup import Endpoint
+from .rollups import FoundServer, FoundSubscriber, ToldKey, ToldSums
 
 
 class NewServers:
@@ -38,30 +38,30 @@ class Desk:
         self.new_servers = new_servers
         self._create = create
         self._asked: set[str] = set()
-        self._people: dict[str, Known] = {}
+        self._people: dict[str, FoundSubscriber] = {}
         self._servers: dict[Endpoint, int] = {}
         self._limited: set[int] = set()
         self._told: dict[ToldKey, ToldSums] = {}
 
-    def people(self, tokens: Iterable[str]) -> Mapping[str, Known]:
+    def people(self, tokens: Iterable[str]) -> Mapping[str, FoundSubscriber]:
         """The known subscribers by token, at least those of ``tokens``."""
         new = set(tokens) - self._asked
         if new:
             self._asked |= new
             self._people |= self._found(new)
             if self._create and (missing := new - self._people.keys()):
-                self._people |= lookup.create_subscribers(missing, self.now)
+                self._people |= lookup.create_subscribers(missing)
         return self._people
 
-    def _found(self, tokens: Set[str]) -> Mapping[str, Known]:
+    def _found(self, tokens: Set[str]) -> Mapping[str, FoundSubscriber]:
         """A plan that was bought ahead begins before anything is counted, if the term has ended.
 
         Those who have one are looked up again in any case, because another writer may have begun it meanwhile.
         """
-        found = lookup.subscribers_by_token(tokens, self.now)
+        found = lookup.subscribers_by_token(tokens)
         if waiting := {known.id for known in found.values() if known.has_next}:
             next_plans.begin(waiting, self.now)
-            found = lookup.subscribers_by_token(tokens, self.now)
+            found = lookup.subscribers_by_token(tokens)
         return found
 
     def servers(self, endpoints: Iterable[Endpoint]) -> Mapping[Endpoint, int]:

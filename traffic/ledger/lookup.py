@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-import msgspec
-
 from operations.events import seconds
 from traffic.conf import conf
 from traffic.models import LimitedServer, Metered, Reset, Server, Subscriber
@@ -21,38 +19,19 @@ def endpoint_of(row: Server | LimitedServer) -> Endpoint:
     return row.host, row.port, row.protocol
 
 
-class Known(msgspec.Struct, frozen=True):
-    """The fields of a subscriber that recording needs. ``period_start``: Unix seconds.
-
-    ``is_on_hold``: the term has not begun. ``has_next``: another plan is bought already.
-    """
-
-    id: int
-    period_start: int
-    is_on_hold: bool = False
-    has_next: bool = False
-
-
-def subscribers_by_token(tokens: Iterable[str], now: datetime) -> dict[str, Known]:
+def subscribers_by_token(tokens: Iterable[str]) -> dict[str, FoundSubscriber]:
     """The subscribers with these tokens; unknown and deleted ones are left out."""
-    found = rollups.find_subscribers(tokens)
-    periods = Periods(now)
-    return {row.token: _known(row, periods) for row in found}
+    return {row[0]: row for row in rollups.find_subscribers(tokens)}
 
 
-def _known(row: FoundSubscriber, periods: "Periods") -> Known:
-    rule = row.limit_reset, row.reset_day, row.reset_days, row.started_at, row.reset_at
-    return Known(row.id, periods.start(*rule), row.hold_days is not None, bool(row.has_next))
-
-
-def create_subscribers(tokens: Iterable[str], now: datetime) -> dict[str, Known]:
+def create_subscribers(tokens: Iterable[str]) -> dict[str, FoundSubscriber]:
     """Create subscribers with these valid tokens. Existing ones, also deleted ones, do not change.
 
     Nobody is created for a token that a subscriber had before.
     """
     new = [Subscriber(token=token) for token in sorted(never_retired(tokens))]
     Subscriber.objects.bulk_create(new, ignore_conflicts=True)
-    return subscribers_by_token([subscriber.token for subscriber in new], now)
+    return subscribers_by_token([subscriber.token for subscriber in new])
 
 
 def servers_by_endpoint(endpoints: set[Endpoint]) -> dict[Endpoint, FoundServer]:
@@ -76,6 +55,11 @@ class Periods:
     def __init__(self, now: datetime) -> None:
         self._now, self._zone = now, conf.time_zone
         self._calendar: dict[tuple[str, int], int] = {}
+
+    def of(self, row: FoundSubscriber) -> int:
+        return self.start(
+            row.limit_reset, row.reset_day, row.reset_days, row.started_at, row.reset_at
+        )
 
     def start(self, reset: str, day: int, days: int, started_at: int, reset_at: int | None) -> int:
         """By the rule, or the manual restart if that was later. An interval counts from the later of start and restart."""

@@ -19,12 +19,11 @@ from traffic.reports import Errors, Report
 from . import metered_people, reporters, rollups
 from .arbitration import Arbiter, Pair
 from .desk import Desk, NewServers
-from .lookup import Known
 from .metered_people import Named
 from .owners import Owners, Row, Sending
 from .recording import Outcome, Rules
 from .reporters import Sender
-from .rollups import EventKey, LastReading, MeterRow, ToldSums
+from .rollups import EventKey, FoundSubscriber, LastReading, MeterRow, ToldSums
 
 # An unchanged row is written only when its last reading is older than this (seconds), so that a usual minute costs no write.
 _REFRESH = 3600
@@ -163,7 +162,7 @@ class Readings:
     def wanted(self) -> Iterable[EventKey]:
         return (row.key for row in self._rows)
 
-    def senders(self, known: Mapping[str, Known]) -> set[Sender]:
+    def senders(self, known: Mapping[str, FoundSubscriber]) -> set[Sender]:
         sending, meter = self.sending, self.message.meter
         if sending.is_trusted:
             return {sending.sender(None, meter)}

@@ -12,10 +12,10 @@ from traffic.readings import Reading
 from traffic.reports import Errors
 
 from . import metered_people, reporters
-from .lookup import Endpoint, Known
+from .lookup import Endpoint
 from .metered_people import Named
 from .reporters import Sender, Terms
-from .rollups import EventKey
+from .rollups import EventKey, FoundSubscriber
 
 UNKNOWN_TOKEN: Errors = {"user_token": ["This token is unknown."]}
 NEEDS_KEY: Errors = {"person": ["People are named with an API key only; otherwise by user_token."]}
@@ -84,10 +84,11 @@ class Owners:
         sending: Sending,
         meter: str,
         found: Mapping[Sender, Reporter],
-        known: Mapping[str, Known],
+        known: Mapping[str, FoundSubscriber],
     ) -> None:
         self._sending, self._meter, self._found, self._known = sending, meter, found, known
         self._one = found[sending.sender(None, meter)] if sending.is_trusted else None
+        self._ends: dict[Endpoint, str] = {}
         self.meant: Mapping[str, Meant] = {}
         self.named: Mapping[str, Named] = {}
 
@@ -101,8 +102,8 @@ class Owners:
         known = self._known.get(meant.token) if meant else None
         if meant is None or known is None or self._one is None:
             return NOT_YOURS
-        endpoint = meant.server or (reading.server, reading.port, reading.protocol)
-        key = known.id, _hash(self._one, f"own\n{reading.person}", endpoint)
+        endpoint = meant.server or reading.endpoint
+        key = known.id, self._hash(self._one, f"own\n{reading.person}", endpoint)
         return Row(place, reading, endpoint, self._one, key, meant.token, None)
 
     def _by_name(self, place: int, reading: Reading) -> Row | Errors:
@@ -112,8 +113,8 @@ class Owners:
         if name not in self.named:
             return TOO_MANY_PEOPLE
         person, subscriber, token = self.named[name]
-        endpoint = reading.server, reading.port, reading.protocol
-        key = subscriber, _hash(self._one, f"person\n{name}", endpoint)
+        endpoint = reading.endpoint
+        key = subscriber, self._hash(self._one, f"person\n{name}", endpoint)
         return Row(place, reading, endpoint, self._one, key, token, person)
 
     def _by_token(self, place: int, reading: Reading) -> Row | Errors:
@@ -124,13 +125,14 @@ class Owners:
         reporter = self._one or self._found.get(self._sending.sender(known.id, self._meter))
         if reporter is None:
             return TOO_MANY_METERS
-        endpoint = reading.server, reading.port, reading.protocol
-        key = known.id, _hash(reporter, f"token\n{token}", endpoint)
+        endpoint = reading.endpoint
+        key = known.id, self._hash(reporter, f"token\n{token}", endpoint)
         return Row(place, reading, endpoint, reporter, key, token, None)
 
-
-def _hash(reporter: Reporter, name: str, endpoint: Endpoint) -> str:
-    """The reporter distinguishes a person's meters from a key's; its id belongs to one sender and meter forever."""
-    server, port, protocol = endpoint
-    text = f"{reporter.id}\n{name}\n{server}\n{port}\n{protocol}"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    def _hash(self, reporter: Reporter, name: str, endpoint: Endpoint) -> str:
+        """The reporter distinguishes a person's meters from a key's; its id belongs to one sender and meter forever."""
+        end = self._ends.get(endpoint)
+        if end is None:
+            end = self._ends[endpoint] = "\n".join(map(str, endpoint))
+        text = f"{reporter.id}\n{name}\n{end}"
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

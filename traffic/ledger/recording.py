@@ -31,7 +31,7 @@ from traffic.reports import Report
 
 from . import limits, next_plans, reporters, rollups, terms
 from .desk import Desk, NewServers
-from .lookup import current_period
+from .lookup import Periods, current_period
 from .reporters import Key
 from .rollups import BalanceSums, EventKey, LimitKey, PeriodSums, ServerKey, Sums, UsageKey
 
@@ -200,7 +200,7 @@ def write_inside(works: Sequence[Work[R]], desk: Desk, *, careful: bool) -> Writ
     group = _Group([report for part in parts for report in part], desk)
     if any(work.rules is not NO_RULES for work in works):
         group.rules = [work.rules for work, part in zip(works, parts, strict=True) for _ in part]
-    outcomes = group.record(careful=careful)
+    outcomes = group.record(careful=careful) if group.reports else []
     rest = iter(outcomes)
     results = [
         work.settle(list(islice(rest, len(part)))) for work, part in zip(works, parts, strict=True)
@@ -305,7 +305,7 @@ class _Group:
 
     def _sum_up(self) -> None:
         """Sums by subscriber, hour and server. All other sums are made of these, because they are fewer than the reports."""
-        late: dict[int, Sums] = defaultdict(Sums)
+        periods, late = Periods(self.desk.now), defaultdict[int, Sums](Sums)
         self.usage, self.servers, self.balances = {}, defaultdict(Sums), {}
         for index, report in self._counted():
             subscriber, moment = self.subscribers[report.user_token], report.moment
@@ -314,12 +314,12 @@ class _Group:
             row = self.usage.setdefault(key, own)
             if row is not own:
                 row.add(report.upload, report.download, 1, moment)
-            if moment < subscriber.period_start:
-                late[subscriber.id].add(report.upload, report.download, 1, moment)
             balance = self.balances.get(subscriber.id)
             if balance is None:
-                balance = BalanceSums(period_start=subscriber.period_start)
+                balance = BalanceSums(period_start=periods.of(subscriber))
                 self.balances[subscriber.id] = balance
+            if moment < balance.period_start:
+                late[subscriber.id].add(report.upload, report.download, 1, moment)
             if self.rules[index].metered:
                 balance.metered_upload += report.upload
                 balance.metered_download += report.download
@@ -333,7 +333,7 @@ class _Group:
 
     def _begin_terms(self) -> None:
         """The terms of those who are on hold begin with their first report."""
-        waiting = {known.id for known in self.subscribers.values() if known.is_on_hold}
+        waiting = {known.id for known in self.subscribers.values() if known.hold_days is not None}
         if not waiting:
             return
         used: dict[int, int] = {}

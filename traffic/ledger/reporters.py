@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from operations.databases.transactions import write_transaction
 from traffic.models import Reporter
@@ -49,6 +49,8 @@ def lock(senders: Mapping[Sender, Terms], now: datetime) -> dict[Sender, Reporte
     """
     found = _find(senders)
     new = [sender for sender in sorted(senders, key=_order) if sender not in found]
+    if not new:
+        return found
     room = _room_of_people({sender.person for sender in new if sender.person is not None})
     made = []
     for sender in new:
@@ -131,17 +133,19 @@ def _interval(reporter: Reporter, now: datetime) -> int:
 
 def _find(senders: Iterable[Sender]) -> dict[Sender, Reporter]:
     wanted = set(senders)
-    keys = {sender.key for sender in wanted if sender.key is not None}
-    people = {sender.person for sender in wanted if sender.person is not None}
-    origins = {sender.origin for sender in wanted if sender.origin}
-    whose = (
-        Q(api_key__in=keys, subscriber=None, origin="")
-        | Q(subscriber__in=people, api_key=None, origin="")
-        | Q(origin__in=origins)
-    )
-    rows = Reporter.objects.filter(whose, meter__in={sender.meter for sender in wanted})
-    found = {_sender(row): row for row in rows.order_by("pk").select_for_update()}
-    return {sender: row for sender, row in found.items() if sender in wanted}
+    meters = {sender.meter for sender in wanted}
+    whose: Mapping[str, set[Any]] = {
+        "api_key_id": {sender.key for sender in wanted if sender.key is not None},
+        "subscriber_id": {sender.person for sender in wanted if sender.person is not None},
+        "origin": {sender.origin for sender in wanted if sender.origin},
+    }
+    rows = [
+        row
+        for column, values in whose.items()
+        if values
+        for row in rollups.lock_reporters(column, values, meters)
+    ]
+    return {sender: row for row in rows if (sender := _sender(row)) in wanted}
 
 
 def _sender(row: Reporter) -> Sender:

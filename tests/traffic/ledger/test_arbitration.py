@@ -335,7 +335,7 @@ def _messages(
         draw.shuffle(rows)
         for start in range(0, len(rows), 200):
             read = {
-                place: Reading(token, "", host, 443, "vless", up, down, int(NOW.timestamp()))
+                place: Reading(token, "", (host, 443, "vless"), up, down, int(NOW.timestamp()))
                 for place, (token, host, up, down) in enumerate(rows[start : start + 200])
             }
             messages.append((sending, Message(f"m{number}", RUN, False, read, {})))

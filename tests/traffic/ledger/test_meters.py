@@ -37,7 +37,7 @@ def message(
     rows: Sequence[Told], *, meter: str = "m", run: int = RUN, baseline: bool = False
 ) -> Message:
     readings = {
-        place: Reading(told.token, "", f"s{told.server}.example", 443, "vless", told.up, told.down, MOMENT)
+        place: Reading(told.token, "", (f"s{told.server}.example", 443, "vless"), told.up, told.down, MOMENT)
         for place, told in enumerate(rows)
     }  # fmt: skip
     return Message(meter, run, baseline, readings, {}, None)

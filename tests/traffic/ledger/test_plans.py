@@ -10,6 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from traffic.figures import overview, statistics
+from traffic.ledger import rollups
 from traffic.ledger.recording import record
 from traffic.models import Server
 from traffic.periods import window
@@ -91,3 +92,10 @@ def test_no_question_scans_the_records(question: Callable[[], object]) -> None:
     steps = [step for sql, params in sent for step in plan(sql, params)]
     assert steps
     assert [step for step in steps if step.startswith("SCAN traffic_usage")] == []
+
+
+@pytest.mark.parametrize("column", ["api_key_id", "subscriber_id", "origin"])
+def test_the_sender_of_a_message_is_found_by_an_index(column: str) -> None:
+    with statements() as sent:
+        list(rollups.lock_reporters(column, [1, 2], ["phone"]))
+    assert [step for sql, params in sent for step in plan(sql, params) if "SCAN" in step] == []

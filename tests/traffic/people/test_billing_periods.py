@@ -258,7 +258,7 @@ def test_a_first_report_that_read_the_old_period_counts_in_the_new_one(
     )
     plan = Plan.objects.create(name="Month", days=30, limit_reset="interval", reset_days=30)
     NextPlan.objects.create(subscriber=made, plan=plan, added_at=NOW)
-    old = lookup.subscribers_by_token(["user123"], NOW)["user123"].period_start
+    old = lookup.Periods(NOW).of(lookup.subscribers_by_token(["user123"])["user123"])
     begin(made)
     row = BalanceSums(period_start=old, period_upload=7)
     row.add(7, 0, 1, int(NOW.timestamp()))
