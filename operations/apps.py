@@ -1,10 +1,19 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
+class PanelAdminConfig(admin_apps.AdminConfig):
+    """Django's admin with the site of the panel: in INSTALLED_APPS in place of ``django.contrib.admin``."""
+
+    default = False
+    default_site = "operations.admin_site.PanelSite"
+
+
 class OperationsConfig(AppConfig):
     name = "operations"
+    default = True
     verbose_name = _("Operations")
     default_auto_field = "django.db.models.BigAutoField"
 

@@ -35,6 +35,10 @@ class Action(StrEnum):
     ERASED = "erased"
     LINK_SHOWN = "link shown"
     DEVICE_FORGOTTEN = "device forgotten"
+    FACTOR_SET_UP = "second factor set up"
+    FACTOR_TAKEN_AWAY = "second factor taken away"
+    RECOVERY_CODE_USED = "recovery code used"
+    NEW_RECOVERY_CODES = "new recovery codes"
 
 
 LABELS: dict[str, str | Promise] = {
@@ -55,6 +59,10 @@ LABELS: dict[str, str | Promise] = {
     Action.ERASED: _("Erased; the totals are kept here"),
     Action.LINK_SHOWN: _("Took the subscription link"),
     Action.DEVICE_FORGOTTEN: _("Forgot a device"),
+    Action.FACTOR_SET_UP: _("Set up the second factor"),
+    Action.FACTOR_TAKEN_AWAY: _("Took the second factor away"),
+    Action.RECOVERY_CODE_USED: _("Used a recovery code"),
+    Action.NEW_RECOVERY_CODES: _("Made new recovery codes"),
 }
 # Only the beginning of these fields is kept. A model adds its own as ``secret_fields``.
 _SECRETS = frozenset({"token", "password"})

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
@@ -30,6 +31,10 @@ _CHECKS = {
         "operations.E032",
         "XPERT_RATE_LOGIN=60/hour is the default; empty means no limit.",
     ),
+    "require_second_factor": (
+        "operations.E034",
+        "XPERT_REQUIRE_SECOND_FACTOR=False leaves the choice to each member of the staff.",
+    ),
     "trusted_proxies": (
         "operations.E009",
         "XPERT_TRUSTED_PROXIES=1 behind one nginx, 0 without a proxy.",
@@ -55,6 +60,7 @@ _CHECKS = {
 }
 
 
+_MIDDLEWARE = "operations.http.second_factor.SecondFactorMiddleware"
 _OPEN_ACCESS_HINT = gettext_lazy(
     "Set XPERT_OPEN_ACCESS=False and make subscribers in the admin or with create_subscriber."
 )
@@ -76,6 +82,16 @@ def wrong_settings(
 @register
 def check_settings(**options: Any) -> list[CheckMessage]:
     return (wrong_settings(conf, _CHECKS) or _check_together()) + _check_names()
+
+
+@register
+def check_second_factor(**options: Any) -> list[CheckMessage]:
+    """Without the middleware a session would count although its code is missing."""
+    if not apps.is_installed("django.contrib.admin") or _MIDDLEWARE in settings.MIDDLEWARE:
+        return []
+    message = _("%s is missing in MIDDLEWARE, so second factors do not protect sessions.")
+    hint = _("List it after AuthenticationMiddleware.")
+    return [Error(message % _MIDDLEWARE, hint=hint, id="operations.E035")]
 
 
 def _check_names() -> list[CheckMessage]:

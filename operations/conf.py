@@ -115,6 +115,11 @@ class Settings:
         return rate("XPERT_RATE_ADDRESS", default="1200/min")
 
     @property
+    def require_second_factor(self) -> bool:
+        """Whether staff without a second factor see nothing but the page where they set one up."""
+        return flag("XPERT_REQUIRE_SECOND_FACTOR", default=False)
+
+    @property
     def rate_login(self) -> Rate | None:
         return rate("XPERT_RATE_LOGIN", default="60/hour")
 

@@ -1,7 +1,9 @@
-"""Tables of ``operations``: API keys, audit trail, repeated requests, command runs, notifications and receivers."""
+"""Tables of ``operations``: API keys, second factors, audit trail, repeated requests, command runs, notifications and receivers."""
 
+from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django_otp.models import Device, ThrottlingMixin, TimestampMixin
 
 
 class ApiKey(models.Model):
@@ -35,6 +37,63 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SecondFactor(TimestampMixin, ThrottlingMixin, Device):  # type: ignore[misc]  # django-otp has no types
+    """The authenticator app of one member of the staff (TOTP, RFC 6238), and the delays after wrong codes.
+
+    django-otp's own device keeps the secret in the clear, and a backup would reveal it; here it is sealed. ``last_step``:
+    the period of 30 seconds whose code was used last, so that no code is used twice.
+    """
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        related_name="second_factor",
+        verbose_name=_("staff user"),
+    )
+    # One app per person, stored only when a code has confirmed it.
+    name = None
+    confirmed = None
+    sealed_secret = models.CharField(max_length=200, editable=False)
+    last_step = models.BigIntegerField(default=-1, editable=False)
+
+    class Meta:
+        verbose_name = _("second factor")
+        verbose_name_plural = _("second factors")
+        # People set up their own, and superusers take it away with the account.
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.user)
+
+    def get_throttle_factor(self) -> int:
+        """Seconds to wait after the first wrong code; each further one doubles them."""
+        return 1
+
+
+class RecoveryCode(models.Model):
+    """A code that works once in place of the app. Only its keyed hash is stored; a used code is deleted."""
+
+    factor = models.ForeignKey(
+        SecondFactor,
+        models.CASCADE,
+        related_name="recovery_codes",
+        verbose_name=_("second factor"),
+        db_index=False,
+    )
+    hash = models.CharField(max_length=64, editable=False)
+
+    class Meta:
+        verbose_name = _("recovery code")
+        verbose_name_plural = _("recovery codes")
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["factor", "hash"], name="operations_recoverycode_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.factor_id}…"
 
 
 class AuditEntry(models.Model):

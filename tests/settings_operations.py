@@ -4,8 +4,8 @@ SECRET_KEY = "only-for-tests-" + "0123456789abcdef" * 4
 
 INSTALLED_APPS = [
     "operations",
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "operations.apps.PanelAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -16,6 +16,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "operations.http.second_factor.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 

@@ -109,6 +109,10 @@ TABLE: dict[str, Rights] = {
     # The admin.
     "admin:login": (EVERYBODY, EVERYBODY),
     "admin:logout": (EVERYBODY - ANY_STAFF, EVERYBODY),
+    "admin:login_code": (NONE, NONE),  # before a password it leads to the login
+    "admin:second_factor": (ANY_STAFF, ANY_STAFF),
+    "admin:second_factor_codes": (ANY_STAFF, ANY_STAFF),
+    "admin:second_factor_off": (ANY_STAFF, ANY_STAFF),
     "admin:jsi18n": (ANY_STAFF, NONE),
     "admin:index": (ANY_STAFF, ANY_STAFF),
     "admin:search": (ANY_STAFF, ANY_STAFF),

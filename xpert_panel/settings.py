@@ -85,6 +85,7 @@ XPERT_SWITCH_OFF_AFTER_DAYS = number("XPERT_SWITCH_OFF_AFTER_DAYS", 0)
 XPERT_DELETE_AFTER_DAYS = number("XPERT_DELETE_AFTER_DAYS", 0)
 XPERT_RATE_SUBSCRIPTIONS = stripped("XPERT_RATE_SUBSCRIPTIONS", "60/min")
 XPERT_RATE_ADDRESS = stripped("XPERT_RATE_ADDRESS", "1200/min")
+XPERT_REQUIRE_SECOND_FACTOR = flag("XPERT_REQUIRE_SECOND_FACTOR", default=False)
 XPERT_RATE_LOGIN = stripped("XPERT_RATE_LOGIN", "60/hour")
 XPERT_TRUSTED_PROXIES = number("XPERT_TRUSTED_PROXIES", 0)
 XPERT_HTTPS = flag("XPERT_HTTPS", default=False)
@@ -151,8 +152,8 @@ ALLOWED_HOSTS = [host for host in ALLOWED_HOSTS if host]
 
 INSTALLED_APPS = [
     "operations",  # before the theme, because it replaces one of its templates
-    "unfold",  # before the admin, whose site and templates it replaces
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",  # before the admin, whose templates it replaces
+    "operations.apps.PanelAdminConfig",  # the admin, with a site of its own
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -192,6 +193,7 @@ MIDDLEWARE = [
     "operations.http.middleware.PanelLocaleMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "operations.http.second_factor.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
@@ -261,6 +263,8 @@ CACHES = {
 AUTHENTICATION_BACKENDS = [
     "operations.admin.signing_in.AddressLimit",
     "axes.backends.AxesStandaloneBackend",
+    "operations.admin.signing_in.StaffBackend",
+    # Nobody signs in with it any more: it keeps the sessions of older versions alive.
     "django.contrib.auth.backends.ModelBackend",
 ]
 LOGIN_URL = "admin:login"
@@ -275,6 +279,8 @@ AXES_CLIENT_IP_CALLABLE = "operations.admin.signing_in.client_ip"
 AXES_LOCKOUT_CALLABLE = "operations.admin.signing_in.locked_out"
 AXES_DISABLE_ACCESS_LOG = True  # Django's last_login is enough for successful logins
 AXES_ENABLE_ADMIN = False
+# Codes of the second factor are as secret as passwords.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "code"]
 AXES_VERBOSE = False  # otherwise each command prints a line about it first
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -349,6 +355,7 @@ UNFOLD = {
         "command_search": True,
     },
     "COMMAND": {"search_callback": "traffic.admin.search.found"},
+    "ACCOUNT": {"navigation": "operations.admin.second_factor_pages.account_links"},
     "SHOW_LANGUAGES": True,
     "LANGUAGES": {"navigation": "operations.admin.navigation.languages"},
     "COLORS": {"primary": _BLUE},

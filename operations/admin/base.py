@@ -77,7 +77,7 @@ Deleted = tuple[list[Any], dict[Any, Any], set[Any], list[Any]]
 Page = Callable[..., HttpResponseBase]
 """A view. Its arguments are the admin class, the request and, for a page of one object, the id."""
 
-_STYLES = ("operations/admin.css", "operations/pages.css", "operations/lists.css")
+STYLES = ("operations/admin.css", "operations/pages.css", "operations/lists.css")
 
 # Raised by a filter that was typed into the URL, like the year 99999 or a part of a secret.
 BAD_FILTER = (ValueError, OverflowError, DisallowedModelAdminLookup)
@@ -204,7 +204,7 @@ class PanelAdmin(ModelAdmin[_M]):
 
     @property
     def media(self) -> forms.Media:
-        css: dict[str, Sequence[str]] = {"all": (*_STYLES, *self.styles)}
+        css: dict[str, Sequence[str]] = {"all": (*STYLES, *self.styles)}
         scripts = [script for added in self.additions for script in added.scripts]
         return super().media + forms.Media(css=css, js=scripts)
 

@@ -3,12 +3,19 @@
 from django.contrib import admin
 from django.contrib.auth import admin as auth_admin
 from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from unfold import forms as themed
 
-from .base import ACCESS, PanelAdmin
+from operations import second_factor
+
+from . import questions
+from .base import ACCESS, PanelAdmin, by
 from .ids import IdsField
+from .questions import Confirmation
 
 for _model in (User, Group):
     if admin.site.is_registered(_model):  # not registered if the project has its own user model
@@ -33,6 +40,28 @@ class PermissionsField(IdsField):
         return " | ".join([*words, str(may)])
 
 
+@questions.asking
+def _take_away(owner: PanelAdmin[User], request: HttpRequest, object_id: str) -> HttpResponse:
+    """Take the lost second factor of somebody else away; one's own is switched off with a code of it."""
+    obj = owner.permitted(request, object_id, "change")
+    if not getattr(request.user, "is_superuser", False):
+        raise PermissionDenied
+    if obj.pk == request.user.pk:
+        return HttpResponseRedirect(reverse("admin:second_factor"))
+    asked = Confirmation(
+        title=gettext("Take the second factor of %(name)s away?") % {"name": obj},
+        text=_(
+            "For somebody who has lost their phone and their recovery codes. Their password alone then opens the panel,"
+            " so be sure who is asking."
+        ),
+        button=_("Take it away"),
+        is_loss=True,
+    )
+    return questions.agree(
+        owner, request, asked, obj, lambda: second_factor.take_away(obj, by(request))
+    )
+
+
 @admin.register(User)
 class StaffAdmin(auth_admin.UserAdmin, PanelAdmin[User]):  # type: ignore[type-arg]  # it cannot be subscripted
     section = ACCESS
@@ -41,12 +70,25 @@ class StaffAdmin(auth_admin.UserAdmin, PanelAdmin[User]):  # type: ignore[type-a
     form = themed.UserChangeForm
     add_form = themed.UserCreationForm
     change_password_form = themed.AdminPasswordChangeForm
-    list_display = ("username", "full_name", "is_active", "is_superuser", "last_login")
+    list_display = (
+        "username",
+        "full_name",
+        "is_active",
+        "is_superuser",
+        "has_second_factor",
+        "last_login",
+    )
     list_filter = ("is_active", "is_superuser", "groups")
+    list_select_related = ("second_factor",)
+    pages = {"second_factor": _take_away}
 
     @admin.display(description=_("name"))
     def full_name(self, obj: User) -> str:
         return obj.get_full_name()
+
+    @admin.display(description=_("second factor"), boolean=True, ordering="second_factor")
+    def has_second_factor(self, obj: User) -> bool:
+        return second_factor.factor_of(obj) is not None
 
 
 @admin.register(Group)

@@ -17,6 +17,7 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError
 
+from operations import second_factor
 from operations.caches import cache_errors
 from operations.conf import PLACEHOLDER_DOMAIN, conf
 from operations.databases import engine
@@ -252,6 +253,17 @@ def _staff(now: datetime) -> Iterator[Condition]:
         yield Condition(code="staff-missing", level=Level.WARNING)
 
 
+def _second_factor(now: datetime) -> Iterator[Condition]:
+    if not conf.require_second_factor:
+        return
+    names = sorted(user.get_username() for user in second_factor.without_one())
+    if names:
+        figures = {"names": names}
+        yield Condition(code="second-factor-missing", level=Level.WARNING, figures=figures)
+    else:
+        yield Condition(code="second-factor-ok")
+
+
 def _notifications(now: datetime) -> Iterable[Condition]:
     stuck = outbox.undelivered(now)
     if stuck:
@@ -282,5 +294,6 @@ _LATER = (
     Watch(_commands),
     Watch(_cache),
     Watch(_staff),
+    Watch(_second_factor),
     Watch(_notifications),
 )

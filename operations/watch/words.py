@@ -121,6 +121,12 @@ WORDS: Mapping[str, Words] = {
         _("Run manage.py createsuperuser."),
     ),
     "staff-ok": Words(_("Admin"), _("A superuser can sign in.")),
+    "second-factor-missing": Words(
+        _("Second factor"),
+        _("It is required, and these staff users have none yet: %(names)s."),
+        _("Until they set it up at their next sign-in, their password alone lets others do so."),
+    ),
+    "second-factor-ok": Words(_("Second factor"), _("All staff users have one.")),
     "notifications-stuck": Words(
         _("Notifications"),
         _("Not delivered: %(subject)s."),

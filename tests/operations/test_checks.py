@@ -25,6 +25,7 @@ def test_the_defaults_are_fine() -> None:
         ("subscriptions.E007", "XPERT_RATE_SUBSCRIPTIONS", "60/week"),
         ("operations.E008", "XPERT_RATE_ADDRESS", "0/min"),
         ("operations.E009", "XPERT_TRUSTED_PROXIES", "one"),
+        ("operations.E034", "XPERT_REQUIRE_SECOND_FACTOR", "perhaps"),
         ("operations.E010", "XPERT_TIME_ZONE", "Mars/Olympus"),
         ("operations.E011", "XPERT_HTTPS", "perhaps"),
         ("operations.E012", "XPERT_LOG_LEVEL", "LOUD"),
@@ -121,3 +122,11 @@ def test_links_that_say_https_want_https(
 ) -> None:
     settings.XPERT_DOMAIN, settings.XPERT_HTTPS = domain, https
     assert [message.id for message in check_settings()] == ids
+
+
+def test_second_factors_need_their_middleware(settings: Settings) -> None:
+    name = "operations.http.second_factor.SecondFactorMiddleware"
+    settings.MIDDLEWARE = [one for one in settings.MIDDLEWARE if one != name]
+    (found,) = check_settings()
+    assert (found.id, found.is_serious()) == ("operations.E035", True)
+    assert name in found.msg

@@ -1,7 +1,7 @@
-// Adds a button beside every input[data-copy] that copies its value to the clipboard.
+// Adds a button beside every field with data-copy that copies its value to the clipboard.
 "use strict";
 document.addEventListener("DOMContentLoaded", () => {
-    for (const field of document.querySelectorAll("input[data-copy]")) {
+    for (const field of document.querySelectorAll(":is(input, textarea)[data-copy]")) {
         const button = document.createElement("button");
         button.type = "button";
         button.className = "button xp-copy";
