@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 import time_machine
+from asgiref.sync import async_to_sync
 from axes.models import AccessAttempt
 from django.contrib.auth import BACKEND_SESSION_KEY
+from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import Group, User
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 from django.utils import timezone
 from pytest_django import Settings
 
 from operations import audit, second_factor
+from operations.http.second_factor import SecondFactorMiddleware
 from operations.models import RecoveryCode, SecondFactor
 from tests.authenticators import SECRET, shown, signed_in, with_app
 from tests.routes import routes
@@ -464,3 +468,24 @@ def test_the_list_of_staff_shows_who_has_one(
     with django_assert_max_num_queries(12):
         page = own.get("/admin/auth/user/").content.decode()
     assert "Second factor" in page
+
+
+# --- asynchronous views ------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_code", [False, True])
+def test_an_asynchronous_view_believes_no_more(ann: User, has_code: bool) -> None:
+    with_app(ann)
+    request = RequestFactory().get("/")
+    client = signed_in(ann) if has_code else Client()
+    if not has_code:
+        client.force_login(ann)
+    request.session = client.session
+    for middleware in (AuthenticationMiddleware, SecondFactorMiddleware):
+        middleware(lambda _: HttpResponse())(request)
+
+    async def asked() -> Any:
+        return await request.auser()
+
+    assert async_to_sync(asked)().is_authenticated is has_code
+    assert request.user.is_authenticated is has_code

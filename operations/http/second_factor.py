@@ -1,8 +1,10 @@
 """Sessions of staff who have a second factor count only after a code of it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -24,12 +26,18 @@ class SecondFactorMiddleware:
     XPERT_REQUIRE_SECOND_FACTOR, staff without one are led to the page where they set it up, and are nobody elsewhere.
     """
 
+    sync_capable = async_capable = True
+
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Under ASGI the result is a coroutine, as that of ``get_response`` is."""
         user: Any = request.user
         request.user = SimpleLazyObject(lambda: _believed(request, user))  # type: ignore[assignment]
+        request.auser = partial(sync_to_async(_believed), request, user)
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_: object) -> HttpResponseBase | None:
