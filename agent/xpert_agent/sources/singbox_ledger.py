@@ -67,6 +67,8 @@ class Ledger:
             for identity, person, server, up, down in head.get("unchecked", ())
         }
         """Closed connections whose last bytes may not have been told."""
+        self._closed_as: dict[str, bytes] = {}
+        """Of those: what was told when they closed, undecoded. The same told again needs no decoding."""
         self._missing: set[str] = set()
         self._pages: list[list[Key]] = []
         """The keys of the sums, in the order in which they were seen."""
@@ -98,7 +100,9 @@ class Ledger:
         if self._last_status is not None:
             # Nothing more comes of the core before: what it has not told is missing for good.
             self.compare(self._last_status)
-        for known in (self._open, self._streamed, self._closed, self._unchecked):
+        for known in (
+            self._open, self._streamed, self._closed, self._unchecked, self._closed_as,
+        ):  # fmt: skip
             known.clear()
         self._unexplained_before = _plus(self._unexplained_before, self._unexplained)
         self._unexplained = self.accounted = Counter(0, 0)
@@ -125,6 +129,8 @@ class Ledger:
             self._new(event.id, connection(event.connection))
         elif event.kind == CLOSED:
             self._close(event.id, connection(event.connection) if event.connection else None)
+            if event.id in self._unchecked:
+                self._closed_as[event.id] = event.connection
         elif event.id in self._open:
             before = self._streamed.get(event.id, Counter(0, 0))
             told = self._streamed[event.id] = _plus(before, Counter(event.up, event.down))
@@ -133,9 +139,14 @@ class Ledger:
     def check(self, listed: Iterable[Event], asked: Iterable[str]) -> None:
         """Books what another look at all connections tells. `asked`: what needs no further look."""
         for event in listed:
-            self._found(event.id, connection(event.connection))
+            if self._closed_as.get(event.id) != event.connection:
+                self._found(event.id, connection(event.connection))
         for identity in asked:
-            self._unchecked.pop(identity, None)
+            self._forget_unchecked(identity)
+
+    def _forget_unchecked(self, identity: str) -> None:
+        self._unchecked.pop(identity, None)
+        self._closed_as.pop(identity, None)
 
     def unchecked(self) -> list[str]:
         """Closed connections that `check` has not seen."""
@@ -204,7 +215,7 @@ class Ledger:
         if len(self._closed) > REMEMBERED:
             oldest = next(iter(self._closed))
             del self._closed[oldest]
-            self._unchecked.pop(oldest, None)
+            self._forget_unchecked(oldest)
 
     def _book(self, identity: str, told: Counter) -> None:
         booked = self._open[identity]
