@@ -45,6 +45,7 @@ class SubscriptionsConfig(AppConfig):
                     "provider-used-up": "subscriptions_source_changelist",
                     "provider-ends": "subscriptions_source_changelist",
                     "provider-ended": "subscriptions_source_changelist",
+                    "template-failing": "subscriptions_template_changelist",
                     "servers-down": "subscriptions_node_changelist?answers=down",
                 },
                 plan_applied=membership.apply_plan,
@@ -56,7 +57,15 @@ class SubscriptionsConfig(AppConfig):
                 },
                 harmless={"format": frozenset(ASKABLE).__contains__},
                 path_words=frozenset(
-                    {"sub", "direct-configs", "sources", "subscribers", "tell-me", "devices"}
+                    {
+                        "sub",
+                        "direct-configs",
+                        "sources",
+                        "subscribers",
+                        "tell-me",
+                        "devices",
+                        "templates",
+                    }
                 ),
             )
         )

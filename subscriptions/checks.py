@@ -49,6 +49,10 @@ _CHECKS = {
         "XPERT_DEVICES_RETENTION_DAYS=0 never forgets a device.",
     ),
     "server_checks": ("subscriptions.E016", "XPERT_SERVER_CHECKS=3 is the default."),
+    "cores": (
+        "subscriptions.E020",
+        "Leave XPERT_CORES empty to use those on PATH; off uses none.",
+    ),
     "tell_people": ("subscriptions.E017", "XPERT_TELL_PEOPLE=False tells operators alone."),
 }
 

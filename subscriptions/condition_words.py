@@ -13,8 +13,8 @@ from operations.findings import Condition
 from operations.masks import masked
 from operations.wording import Words
 
-from . import conditions
-from .models import Source
+from . import conditions, template_words
+from .models import Source, Template
 from .sources.source_errors import sentence
 
 # The most sources that have their own metrics.
@@ -38,6 +38,12 @@ def _runs_out(found: Condition) -> str:
     return gettext("Source %(name)s: %(percent)d %% of the provider's traffic is used.") % {
         "name": found.subject,
         "percent": found.figures["percent"],
+    }
+
+
+def _template_fails(found: Condition) -> str:
+    return gettext("The template fails: %(why)s") % {
+        "why": template_words.of_failure(found.figures["error"])
     }
 
 
@@ -67,6 +73,11 @@ WORDS: Mapping[str, Words] = {
         _("Look at those that are down: their source, their port, the provider."),
     ),
     "servers-ok": Words(_("Servers"), _ANSWER),
+    "template-failing": Words(
+        _("Template %(subject)s"),
+        _template_fails,
+        _("Try it on its page in the admin. Subscribers get the built-in list."),
+    ),
     "sources-ok": Words(_("Sources"), _("All %(count)d were fetched.")),
 }
 
@@ -103,6 +114,19 @@ def _of_provider(found: Condition) -> dict[str, Any]:
 def _named(found: Condition) -> dict[str, Any]:
     source = _source(found)
     return {"source": {"id": source.pk, "name": source.name}}
+
+
+def _template_key(found: Condition, _now: datetime) -> str:
+    """Changes each time that a template begins to fail."""
+    return f"{cast(Template, found.target).pk}:{seconds(found.since)}"
+
+
+def _of_template(found: Condition) -> dict[str, Any]:
+    template = cast(Template, found.target)
+    return {
+        "template": {"id": template.pk, "name": template.name},
+        "error": found.figures["error"],
+    }
 
 
 def _server_key(found: Condition, _now: datetime) -> str:
@@ -146,6 +170,16 @@ KINDS = (
         key=_failure_key,
         data=_of_failure,
         is_told=lambda found: found.figures["failures"] >= FAILURES,
+    ),
+    Kind(
+        name="template-failing",
+        label=_("A template of lists fails"),
+        find=conditions.templates,
+        texts={
+            "template-failing": _("Template %(subject)s fails; subscribers get the built-in list.")
+        },
+        key=_template_key,
+        data=_of_template,
     ),
     Kind(
         name="source-quota",

@@ -9,7 +9,7 @@ from django.db.models import Count, Q, QuerySet
 from operations.findings import Condition, Level, Watch
 from operations.quota_levels import percent
 
-from .models import Endpoint, Source
+from .models import Endpoint, Source, Template
 
 # A source without a successful fetch for this long is an error, not a warning.
 BROKEN = timedelta(days=1)
@@ -173,4 +173,17 @@ def _of_many(endpoints: list[Endpoint]) -> dict[str, Any]:
     }
 
 
-WATCHES = (Watch(sources), Watch(servers))
+def templates(now: datetime) -> Iterator[Condition]:
+    """Templates instead of which people get the built-in list."""
+    for template in Template.objects.filter(in_use=True, failed_at__isnull=False):
+        yield Condition(
+            code="template-failing",
+            level=Level.ERROR,
+            subject=template.name,
+            figures={"error": template.failure},
+            since=template.failed_at,
+            target=template,
+        )
+
+
+WATCHES = (Watch(sources), Watch(servers), Watch(templates))

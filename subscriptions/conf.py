@@ -5,6 +5,8 @@ A property raises ImproperlyConfigured with a sentence if the value has the wron
 """
 
 import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -15,6 +17,8 @@ from traffic import conf as traffic_conf
 LANGUAGES = ("en", "ru", "fa")
 # What XPERT_SOURCES_ALLOW can add to https on a usual port of a public host name.
 SOURCES_ALLOW = ("http", "ports", "credentials", "addresses")
+# Programs that can judge a template.
+CORES = ("mihomo", "sing-box", "xray", "v2ray")
 _USER_AGENT = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?", re.ASCII)
 # Visible ASCII only, because the URL is sent as a header.
 _URL = re.compile(r"(?:https?|tg)://[!-~]{1,500}", re.ASCII | re.IGNORECASE)
@@ -33,6 +37,12 @@ def url(name: str) -> str:
 def is_url(value: object) -> bool:
     """Whether apps can open it as a URL; so is an empty text."""
     return value == "" or (isinstance(value, str) and _URL.fullmatch(value) is not None)
+
+
+def _core(path: str) -> str:
+    """The name of the program at a path, by the beginning of its file's name."""
+    file = PurePosixPath(path)
+    return next((core for core in CORES if file.is_absolute() and file.name.startswith(core)), "")
 
 
 def names(name: str, *, choices: tuple[str, ...]) -> frozenset[str]:
@@ -112,6 +122,19 @@ class Settings(traffic_conf.Settings):
     def server_checks(self) -> int:
         """Checks in a row after which a server counts as down, or as up again."""
         return number("XPERT_SERVER_CHECKS", default=3, least=1, most=100)
+
+    @property
+    def cores(self) -> Mapping[str, str] | None:
+        """Programs that judge templates, by name; None: those that are found on PATH."""
+        value = getattr(settings, "XPERT_CORES", ()) or ()
+        if tuple(value) == ("off",):
+            return {}
+        found = {_core(path): path for path in value}
+        if "" in found:
+            raise ImproperlyConfigured(
+                f"XPERT_CORES takes off, or absolute paths of {', '.join(CORES)}, not {found['']!r}."
+            )
+        return found or None
 
     @property
     def language(self) -> str:

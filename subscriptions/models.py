@@ -323,6 +323,44 @@ class Source(Listed):
         return self.name
 
 
+class Template(Listed):
+    """An operator's own skeleton of the lists of one format, in place of the built-in one.
+
+    ``failed_at`` and ``failure``: since when, and why, people get the built-in list instead; empty after each change.
+    """
+
+    class Format(models.TextChoices):
+        MIHOMO = "mihomo", "mihomo"
+        SING_BOX = "sing-box", "sing-box"
+        XRAY = "xray", "Xray"
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    format = models.CharField(_("format"), max_length=16, choices=Format)
+    text = models.TextField(_("text"))
+    in_use = models.BooleanField(
+        _("in use"),
+        default=False,
+        help_text=_("Off: lists of this format are made as if the template did not exist."),
+    )
+    groups = _groups()
+    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+    failed_at = models.DateTimeField(_("failing since"), null=True, editable=False)
+    failure = models.CharField(max_length=32, blank=True, editable=False)
+
+    # It may hold servers of the operator's own.
+    secret_fields = frozenset({"text"})
+
+    objects: ClassVar[ListedQuerySet["Template"]] = ListedQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = _("template of lists")
+        verbose_name_plural = _("templates of lists")
+        ordering = ["format", "name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class ProviderUsage(models.Model):
     """By how much the used traffic grew on a UTC day, in bytes, according to a source's provider."""
 
@@ -436,7 +474,12 @@ class EndpointCheck(models.Model):
         return f"{self.endpoint_id} at {self.at:%Y-%m-%d %H:%M:%S}"
 
 
-_LIMITED = (Source.groups.through, Node.groups.through, DirectConfig.groups.through)
+_LIMITED = (
+    Source.groups.through,
+    Node.groups.through,
+    DirectConfig.groups.through,
+    Template.groups.through,
+)
 
 
 def _renew_edition(sender: Any, action: str, **_: Any) -> None:
@@ -547,6 +590,7 @@ class Brand(Listed):
 
     ``logo``: the bytes of a picture of type ``logo_type``. ``apps``: the names of those that the page offers.
     ``line_formats``: formats whose lists end with a line that tells what is left; ``line_…``: its text by language.
+    ``happ_routing``: a link of Happ with its routing rules, which only Happ gets.
     """
 
     title = models.CharField(_("title"), max_length=60, blank=True)
@@ -563,6 +607,7 @@ class Brand(Listed):
     line_en = models.CharField(_("line in English"), max_length=200, blank=True)
     line_ru = models.CharField(_("line in Russian"), max_length=200, blank=True)
     line_fa = models.CharField(_("line in Persian"), max_length=200, blank=True)
+    happ_routing = models.CharField(_("routing of Happ"), max_length=3000, blank=True)
 
     objects: ClassVar[ListedQuerySet["Brand"]] = ListedQuerySet.as_manager()  # type: ignore[assignment]
 

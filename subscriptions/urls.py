@@ -5,6 +5,7 @@ from django.urls import URLPattern, re_path
 from subscriptions.api.devices import DeviceViewSet
 from subscriptions.api.subscribers import SubscriberViewSet
 from subscriptions.api.subscribers_bulk import BulkSubscriberViewSet
+from subscriptions.api.templates import TemplateViewSet
 from subscriptions.api.viewsets import DirectConfigViewSet, SourceViewSet
 from subscriptions.serving.preferences import tell_me
 from subscriptions.serving.views import servers, subscription
@@ -17,6 +18,10 @@ _one = DirectConfigViewSet.as_view(
 )
 _sources = SourceViewSet.as_view({"get": "list", "post": "create"})
 _source = SourceViewSet.as_view(
+    {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
+)
+_templates = TemplateViewSet.as_view({"get": "list", "post": "create"})
+_template = TemplateViewSet.as_view(
     {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
 )
 _subscribers = SubscriberViewSet.as_view({"get": "list", "post": "create"})
@@ -47,6 +52,8 @@ urlpatterns = [
     re_path(r"^direct-configs/(?P<pk>[^/]+)/?$", _one, name="direct-config"),
     re_path(r"^sources/?$", _sources, name="sources"),
     re_path(r"^sources/(?P<pk>[^/]+)/?$", _source, name="source"),
+    re_path(r"^templates/?$", _templates, name="templates"),
+    re_path(r"^templates/(?P<pk>[^/]+)/?$", _template, name="template"),
     re_path(r"^subscribers/?$", _subscribers, name="subscribers"),
     re_path(
         r"^subscribers/bulk/?$",

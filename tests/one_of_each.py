@@ -28,8 +28,10 @@ from subscriptions.models import (
     Node,
     Source,
     SubscriptionHit,
+    Template,
 )
 from subscriptions.models import Group as SubscriptionGroup
+from subscriptions.skeletons import ready
 from tests.routes import Route, routes
 from tests.traffic.admin_pages import a_subscriber
 from tests.traffic.examples import DAY, GB, a_report, stored
@@ -116,6 +118,15 @@ def one_of_each(operator: User) -> dict[str, Any]:
         "subscriptions_directconfig": DirectConfig.objects.get(),
         "subscriptions_source": source,
         "subscriptions_node": nodes[1],
+        "subscriptions_template": baker.make(
+            Template,
+            name="Свой",
+            format="mihomo",
+            text=ready.BY_KEY["mihomo-local"].text,
+            in_use=True,
+            failed_at=now,
+            failure="unknown_source",
+        ),
         "subscriptions_group": group,
         "subscriptions_subscriptionhit": SubscriptionHit.objects.first(),
         "traffic_plan": baker.make(Plan, name="Месяц", data_limit=GB, days=30),

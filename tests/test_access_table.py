@@ -21,7 +21,7 @@ from integrations.pulls.models import Panel
 from integrations.telegram.models import Link
 from operations.api.authentication import create_api_key
 from operations.models import ApiKey, AuditEntry, CommandRun, Delivery, Receiver
-from subscriptions.models import Brand, DirectConfig, Node, Source, SubscriptionHit
+from subscriptions.models import Brand, DirectConfig, Node, Source, SubscriptionHit, Template
 from subscriptions.models import Group as SubscriptionGroup
 from subscriptions.sources import refreshing
 from tests.integrations.marzban.panel import admin_token
@@ -94,6 +94,8 @@ TABLE: dict[str, Rights] = {
     "subscriptions:direct-config": (READERS, NONE),
     "subscriptions:sources": (READERS, MANAGERS),
     "subscriptions:source": (READERS, NONE),
+    "subscriptions:templates": (READERS, MANAGERS),
+    "subscriptions:template": (READERS, NONE),
     "subscriptions:subscribers": (READERS | {"group key"}, MANAGERS | {"group key"}),
     "subscriptions:subscriber": (READERS | {"group key"}, NONE),
     "subscriptions:subscribers-bulk": (NONE, MANAGERS | {"group key"}),
@@ -143,6 +145,7 @@ MODELS: dict[str, Rights] = {
     "subscriptions_subscriptionhit": (ANY_STAFF, NONE),
     "subscriptions_brand": (ANY_STAFF, OPERATORS),
     "subscriptions_source": (ANY_STAFF, OPERATORS),
+    "subscriptions_template": (ANY_STAFF, OPERATORS),
     "subscriptions_node": (ANY_STAFF, OPERATORS),
     "subscriptions_group": (ANY_STAFF, OPERATORS),
     "gateways_gateway": (ANY_STAFF, OPERATORS),
@@ -254,6 +257,7 @@ def values_for(name: str) -> dict[str, object]:
         "subscriptions_source": (source := baker.make(Source, url="https://a.example/")),
         "subscriptions_node": baker.make(Node, source=source),
         "gateways_gateway": baker.make(Gateway, name="gw", key=create_api_key("gw", "bound")[0]),
+        "subscriptions_template": baker.make(Template, format="mihomo", text="a: b"),
         "subscriptions_brand": Brand.objects.create(pk=1),
         "pulls_panel": baker.make(Panel, kind="3x-ui", access="key", url="https://10.0.0.5"),
         "telegram_link": baker.make(

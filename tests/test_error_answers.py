@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from operations.api.authentication import create_api_key
 from operations.models import ApiKey
-from subscriptions.models import DirectConfig, Source
+from subscriptions.models import DirectConfig, Source, Template
 from tests.routes import SUBSCRIBER_ACTIONS, routes
 from traffic.models import Subscriber
 
@@ -34,6 +34,8 @@ METHODS: dict[str, tuple[str, ...]] = {
     "subscriptions:direct-config": (*READ, "PUT", "PATCH", "DELETE"),
     "subscriptions:sources": (*READ, "POST"),
     "subscriptions:source": (*READ, "PUT", "PATCH", "DELETE"),
+    "subscriptions:templates": (*READ, "POST"),
+    "subscriptions:template": (*READ, "PUT", "PATCH", "DELETE"),
     "traffic:meter-readings": ("POST",),
     "marzban:events": ("POST",),
     "subscriptions:tell-me": ("POST",),
@@ -54,6 +56,8 @@ WITH_A_BODY = {
     "subscriptions:direct-config": "put",
     "subscriptions:sources": "post",
     "subscriptions:source": "put",
+    "subscriptions:templates": "post",
+    "subscriptions:template": "put",
     "traffic:meter-readings": "post",
     "three_x_ui:inform": "post",
     "subscriptions:subscribers": "post",
@@ -98,6 +102,7 @@ def urls() -> dict[str, str]:
         port=443,
     )
     source = baker.make(Source, pk=direct.pk + 1, url="https://lists.example.com/sub")
+    baker.make(Template, pk=source.pk, format="mihomo", text="a: b")
     names = ("object_id", "id", "pk", "content_type_id", "kind", "name", "device")
     path = {"folder": "sub", "token": TOKEN, "rest": ""}
     _, friend = create_api_key("friend", ApiKey.Scope.REPORT, None)
@@ -108,7 +113,7 @@ def urls() -> dict[str, str]:
         for route in routes(values | dict.fromkeys(names, pk))
         if not route.name.startswith("admin:")
         and route.name not in FOR_PEOPLE
-        and (pk == direct.pk or route.name == "subscriptions:source")
+        and (pk == direct.pk or route.name in {"subscriptions:source", "subscriptions:template"})
     }
 
 
@@ -222,7 +227,7 @@ def test_411_for_a_body_without_a_length(urls: dict[str, str], key: dict[str, st
 
 
 def test_404_for_what_is_not_there(urls: dict[str, str], key: dict[str, str]) -> None:
-    for name in ("subscriptions:direct-config", "subscriptions:source"):
+    for name in ("subscriptions:direct-config", "subscriptions:source", "subscriptions:template"):
         is_refusal(asked(re.sub(r"\d+(/?)$", r"999999\1", urls[name]), headers=key), 404)
     for path in ("/api/xpert/nowhere", "/nowhere", "/api/xpert/traffic-webhook/x"):
         is_refusal(asked(path), 404)

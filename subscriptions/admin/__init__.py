@@ -1,4 +1,4 @@
-"""The operator's pages: direct configurations, sources with their servers, groups, subscription requests."""
+"""The operator's pages: direct configurations, sources with their servers, templates of lists, groups, subscription requests."""
 
 from .brand import BrandAdmin
 from .direct_configs import DirectConfigAdmin
@@ -6,6 +6,7 @@ from .hits import SubscriptionHitAdmin
 from .limits import ServerLimitAdmin
 from .nodes import GroupAdmin, NodeAdmin
 from .sources import SourceAdmin
+from .templates import TemplateAdmin
 
 __all__ = [
     "BrandAdmin",
@@ -15,4 +16,5 @@ __all__ = [
     "ServerLimitAdmin",
     "SourceAdmin",
     "SubscriptionHitAdmin",
+    "TemplateAdmin",
 ]

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminFileFieldWidget,
+    UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
@@ -24,7 +25,7 @@ from operations.databases.transactions import write_transaction
 from subscriptions import formats
 from subscriptions.conf import LANGUAGES, is_url
 from subscriptions.models import Brand
-from subscriptions.serving import usage_lines
+from subscriptions.serving import happ_routing, usage_lines
 from subscriptions.serving.app_links import APPS
 
 from .sections import SUBSCRIPTIONS
@@ -71,11 +72,15 @@ class BrandForm(forms.ModelForm):  # type: ignore[type-arg]  # the class cannot 
     class Meta:
         model = Brand
         fields = (
-            "title", "colour", "announcement", "support_url", "renewal_url", "apps", "line_formats", *_LINES,
+            "title", "colour", "announcement", "support_url", "renewal_url", "apps", "line_formats", *_LINES, "happ_routing",
         )  # fmt: skip
         widgets: ClassVar[dict[str, forms.Widget]] = {
             name: UnfoldAdminTextInputWidget(attrs={"dir": "ltr", "spellcheck": "false"})
             for name in ("colour", "support_url", "renewal_url")
+        } | {
+            "happ_routing": UnfoldAdminTextareaWidget(
+                attrs={"rows": 4, "dir": "ltr", "spellcheck": "false", "class": "xp-mono"}
+            )
         }
         help_texts: ClassVar[dict[str, Any]] = {
             "title": gettext_lazy("The name of the subscription in apps and on the page."),
@@ -83,6 +88,9 @@ class BrandForm(forms.ModelForm):  # type: ignore[type-arg]  # the class cannot 
             "announcement": gettext_lazy("Shown on the page, and by apps that show announcements."),
             "support_url": gettext_lazy("https:// or tg://. If empty, XPERT_SUPPORT_URL."),
             "renewal_url": gettext_lazy("Where subscribers renew: https:// or tg://."),
+            "happ_routing": gettext_lazy(
+                "A link happ://routing/… or the JSON of a routing profile, which becomes such a link. Sent to Happ alone, as the header routing."
+            ),
             **dict.fromkeys(
                 _LINES,
                 gettext_lazy(
@@ -105,6 +113,16 @@ class BrandForm(forms.ModelForm):  # type: ignore[type-arg]  # the class cannot 
 
     def clean_renewal_url(self) -> str:
         return _url(self.cleaned_data["renewal_url"])
+
+    def clean_happ_routing(self) -> str:
+        try:
+            return happ_routing.link_of(self.cleaned_data["happ_routing"])
+        except happ_routing.NotRouting:
+            raise ValidationError(
+                _(
+                    "Expected happ://routing/add/…, happ://routing/onadd/… or happ://routing/off, with JSON in base64, or a JSON object."
+                )
+            ) from None
 
     def clean_picture(self) -> bytes:
         uploaded: UploadedFile[bytes] | None = self.cleaned_data["picture"]
@@ -145,7 +163,7 @@ class BrandAdmin(PanelAdmin[Brand]):
     form = BrandForm
     fields = (
         "title", "picture", "no_picture", "colour", "announcement", "support_url", "renewal_url", "apps",
-        "line_formats", *_LINES, "line_preview",
+        "line_formats", *_LINES, "line_preview", "happ_routing",
     )  # fmt: skip
     readonly_fields = ("line_preview",)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from subscriptions.links import Node
 
 from . import mihomo, plain, sing_box, xray
-from .common import Writer, Written, expressed, unique_names, written
+from .common import Writer, Written, expressed, text_of, unique_names, written
 
 __all__ = [
     "ASKABLE",
@@ -18,15 +18,16 @@ __all__ = [
     "entries",
     "left_out",
     "render",
+    "text_of",
     "unique_names",
 ]
 
 
 class _Format(NamedTuple):
-    """``entry``: writes one node or raises Inexpressible; None if the format can express every link."""
+    """``render``: is given the nodes and names that they must not have. ``entry``: writes one node or raises Inexpressible; None if the format can express every link."""
 
     content_type: str
-    render: Callable[[Sequence[Node]], bytes]
+    render: Callable[[Sequence[Node], frozenset[str]], bytes]
     entry: Writer | None = None
 
 
@@ -62,15 +63,22 @@ def content_type(name: str) -> str:
     return _FORMATS[name].content_type
 
 
-def render(name: str, nodes: Sequence[Node]) -> bytes:
-    """``name``: a result of ``chosen``. Nodes that the format cannot express are left out."""
-    return _FORMATS[name].render(nodes)
+def render(name: str, nodes: Sequence[Node], reserved: frozenset[str] = frozenset()) -> bytes:
+    """``name``: a result of ``chosen``. Nodes that the format cannot express are left out.
+
+    ``reserved``: as for ``unique_names``.
+    """
+    return _FORMATS[name].render(nodes, reserved)
 
 
-def entries(name: str, nodes: Sequence[Node]) -> list[Written]:
+def entries(
+    name: str, nodes: Sequence[Node], reserved: frozenset[str] = frozenset()
+) -> list[Written]:
     """Each server by itself under its unique name: a link, or JSON, for lists that another program has begun."""
     writer = _FORMATS[name].entry
-    return list(plain.entries(nodes) if writer is None else written(nodes, writer))
+    return list(
+        plain.entries(nodes, reserved) if writer is None else written(nodes, writer, reserved)
+    )
 
 
 def left_out(nodes: Sequence[Node]) -> dict[str, int]:

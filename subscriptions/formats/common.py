@@ -66,21 +66,26 @@ class Written(NamedTuple):
     text: str
 
 
-def written(nodes: Sequence[Node], entry: Writer) -> Iterator[Written]:
-    """All nodes that ``entry`` can express, each with a unique name."""
-    for node, name in zip(nodes, unique_names(nodes), strict=True):
-        text = _text(node, name, entry)
+def written(
+    nodes: Sequence[Node], entry: Writer, reserved: frozenset[str] = frozenset()
+) -> Iterator[Written]:
+    """All nodes that ``entry`` can express, each with a unique name. ``reserved``: as for ``unique_names``."""
+    for node, name in zip(nodes, unique_names(nodes, reserved), strict=True):
+        text = text_of(node, name, entry)
         if text is not None:
             yield Written(name, text)
 
 
 def expressed(node: Node, entry: Writer) -> bool:
     """Whether ``entry`` can express the node."""
-    return _text(node, "", entry) is not None
+    return text_of(node, "", entry) is not None
 
 
-def _text(node: Node, name: str, entry: Writer) -> str | None:
-    """Log an unexpected error and leave out this node, so that the rest of the list is written."""
+def text_of(node: Node, name: str, entry: Writer) -> str | None:
+    """The written node; None if ``entry`` cannot express it.
+
+    Log an unexpected error and leave out this node, so that the rest of the list is written.
+    """
     try:
         return compact(entry(node, name))
     except Inexpressible:
@@ -102,12 +107,13 @@ def compact(value: object) -> str:
     return text
 
 
-def unique_names(nodes: Iterable[Node]) -> Iterator[str]:
+def unique_names(nodes: Iterable[Node], reserved: frozenset[str] = frozenset()) -> Iterator[str]:
     """A unique name for each node: its remark, otherwise its address; a second equal name gets a 2 appended.
 
-    mihomo and sing-box refuse the whole list if two servers have the same name.
+    mihomo and sing-box refuse the whole list if two servers have the same name. ``reserved``: case-folded names that
+    an operator's template has given away.
     """
-    taken = set(RESERVED)
+    taken = set(RESERVED | reserved)
     last: dict[str, int] = {}
     for node in nodes:
         own = node.remark or invented_name(node)

@@ -6,7 +6,7 @@ A value that programs read in different ways becomes ``Unclear`` instead of a gu
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -39,7 +39,11 @@ _LAST_COMMA = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z))|,(?=\s*+[}\]])',
 
 
 class DocumentError(ValueError):
-    """The text is not a document of its kind, or it exceeds a limit."""
+    """The text is not a document of its kind, or it exceeds a limit. ``line``: where, from 1; 0 if nobody knows."""
+
+    def __init__(self, line: int = 0) -> None:
+        self.line = line
+        super().__init__(line)
 
 
 class Unclear(msgspec.Struct, frozen=True):
@@ -58,7 +62,7 @@ class _Built(msgspec.Struct, frozen=True):
 def read_json(text: str) -> Any:
     """Raises DocumentError. Comments and a comma before a closing bracket are ignored, as sing-box does."""
     text = text.strip("\ufeff\0 \t\r\n")
-    for candidate in (text, _bare(text)):
+    for candidate in (text, without_comments(text)):
         try:
             found = json.loads(
                 candidate,
@@ -69,14 +73,15 @@ def read_json(text: str) -> Any:
             )
         except (ValueError, RecursionError):
             continue
-        _check_size(found)
+        check_size(found)
         return found
     raise DocumentError
 
 
-def _bare(text: str) -> str:
-    without_comments = _COMMENT.sub(lambda found: found[1] or " ", text)
-    return _LAST_COMMA.sub(lambda found: found[1] or "", without_comments)
+def without_comments(text: str) -> str:
+    """JSON without comments and without a comma before a closing bracket. Lines keep their numbers."""
+    bare = _COMMENT.sub(lambda found: found[1] or " " + "\n" * found[0].count("\n"), text)
+    return _LAST_COMMA.sub(lambda found: found[1] or "", bare)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -88,7 +93,8 @@ def _number(text: str) -> int | Unclear:
     return int(text) if _WHOLE.fullmatch(text) else Unclear(text[:100])
 
 
-def _check_size(value: Any) -> None:
+def check_size(value: Any) -> None:
+    """Raises DocumentError if there are too many values, or one is too deep."""
     waiting, count = [(value, 0)], 0
     while waiting:
         current, depth = waiting.pop()
@@ -100,21 +106,25 @@ def _check_size(value: Any) -> None:
             waiting += ((each, depth + 1) for each in inner)
 
 
-def read_yaml(text: str) -> Any:
-    """The first document. Raises DocumentError.
+def read_yaml(text: str, scalar: Callable[[Any], Any] | None = None) -> Any:
+    """The first document. Raises DocumentError. ``scalar``: reads the event of one; None: as Go does.
 
     The parser's events are counted, so nothing is built that is too large or too deep. Aliases share their value
     and count with everything in it. An alias inside its own anchor is refused.
     """
     try:
-        return _Builder(yaml.parse(text, Loader=_LOADER)).document()
+        return _Builder(yaml.parse(text, Loader=_LOADER), scalar or _scalar).document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise DocumentError(mark.line + 1 if mark else 0) from None
     except (yaml.YAMLError, RecursionError, UnicodeError):
         raise DocumentError from None
 
 
 class _Builder:
-    def __init__(self, events: Iterator[Any]) -> None:
+    def __init__(self, events: Iterator[Any], scalar: Callable[[Any], Any]) -> None:
         self._events = events
+        self._scalar = scalar
         self._anchors: dict[str, _Built] = {}
         self._values = 0
 
@@ -136,7 +146,7 @@ class _Builder:
 
     def _fresh(self, event: Any, depth: int) -> _Built:
         if isinstance(event, yaml.ScalarEvent):
-            return self._counted(_Built(_scalar(event)))
+            return self._counted(_Built(self._scalar(event)))
         self._counted(_Built(None))
         inner = self._inner(depth)
         weight = 1 + sum(each.weight for each in inner)

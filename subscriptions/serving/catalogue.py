@@ -20,7 +20,8 @@ from traffic.ledger import lookup
 from traffic.models import ServerLimit, Subscriber
 from traffic.people import server_limits
 
-from . import headers, notices
+from . import custom_lists, headers, notices
+from .custom_lists import InUse
 from .shelf import Shelf
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,11 @@ class Served(NamedTuple):
 
 
 def body_of(nodes: Sequence[links.Node], format_name: str) -> Body:
-    content = formats.render(format_name, nodes)
+    """The built-in list of these servers."""
+    return _body(formats.render(format_name, nodes))
+
+
+def _body(content: bytes) -> Body:
     return Body(content, headers.etag(content))
 
 
@@ -153,10 +158,22 @@ def current(format_name: str, selection: Selection = Selection()) -> Body:  # no
 
 
 def _shared(edition: EditionKey, format_name: str, selection: Selection) -> Body:
+    used = templates_of(edition, selection)
     return shelf.get(
-        (*edition, format_name, selection),
-        lambda: body_of(_with_notice(nodes(selection), selection), format_name),
+        (*edition, format_name, selection), lambda: _of_selection(used, format_name, selection)
     )
+
+
+def _of_selection(used: Sequence[InUse], format_name: str, selection: Selection) -> Body:
+    listings = ordered(listed(selection))
+    found = _with_notice([listing.node for listing in listings], selection)
+    return _body(custom_lists.render(used, format_name, found, lambda: listings))
+
+
+def templates_of(edition: EditionKey, selection: Selection) -> list[InUse]:
+    """The operator's templates for the lists of these subscribers, one per format at most."""
+    found = shelf.get((*edition, "templates"), custom_lists.load)
+    return custom_lists.of_groups(found, selection.groups) if found else []
 
 
 def _with_notice(found: list[links.Node], selection: Selection) -> list[links.Node]:
@@ -187,10 +204,22 @@ def of_person(
     own = _own_nodes(edition, subscriber, selection)
     if own is None and not end:
         return _shared(edition, format_name, selection)
-    if own is None:
-        own = shelf.get((*edition, "nodes", selection), lambda: nodes(selection))
-    found = _with_notice(own, selection)
-    return body_of([*found, links.parse(end)] if end else found, format_name)
+    listings = _listings(edition, selection)
+    found = [listing.node for listing in listings] if own is None else own
+    found = _with_notice(found, selection) + ([links.parse(end)] if end else [])
+    used = templates_of(edition, selection)
+    return _body(custom_lists.render(used, format_name, found, lambda: listings))
+
+
+def nodes_of(
+    subscriber: Subscriber | None, selection: Selection
+) -> tuple[list[links.Node], list[Listing]]:
+    """The servers of one person's list, or of a list that is shared, and where they come from."""
+    edition = current_edition()
+    listings = _listings(edition, selection)
+    own = _own_nodes(edition, subscriber, selection) if subscriber else None
+    found = [listing.node for listing in listings] if own is None else own
+    return _with_notice(found, selection), listings
 
 
 def entries_of(
@@ -199,11 +228,12 @@ def entries_of(
     """The servers of one person's list, each by itself, for a list that another program has begun."""
     edition = current_edition()
     own = _own_nodes(edition, subscriber, selection)
+    reserved = custom_lists.reserved(templates_of(edition, selection))
     if own is not None:
-        return formats.entries(format_name, _with_notice(own, selection))
+        return formats.entries(format_name, _with_notice(own, selection), reserved)
     return shelf.get(
         (*edition, "entries", format_name, selection),
-        lambda: formats.entries(format_name, _with_notice(nodes(selection), selection)),
+        lambda: formats.entries(format_name, _with_notice(nodes(selection), selection), reserved),
     )
 
 
@@ -211,16 +241,18 @@ def servers_of(
     subscriber: Subscriber, selection: Selection, edition: EditionKey | None = None
 ) -> list[Served]:
     """The servers of one person's list, under the names that they have in every format. ``edition`` as above."""
+    edition = edition or current_edition()
     listings = ordered(listed(selection))
     direct = [listing.node for listing in listings]
-    own = _own_nodes(edition or current_edition(), subscriber, selection)
+    own = _own_nodes(edition, subscriber, selection)
+    reserved = custom_lists.reserved(templates_of(edition, selection))
     shown = direct if own is None else own
     unmeasured = {links.fingerprint(node) for node in direct} - _told_by_providers(
         listings, selection
     )
     return [
         Served(name, node, is_measured=links.fingerprint(node) not in unmeasured)
-        for node, name in zip(shown, formats.unique_names(shown), strict=True)
+        for node, name in zip(shown, formats.unique_names(shown, reserved), strict=True)
     ]
 
 
@@ -244,8 +276,12 @@ def _own_nodes(
     loaded = shelf.get((*edition, "personaliser"), _personaliser.load)
     if not loaded:
         return None
-    listings = shelf.get((*edition, "listings", selection), lambda: ordered(listed(selection)))
+    listings = _listings(edition, selection)
     return list(_personaliser.apply(subscriber.token, listings, loaded))
+
+
+def _listings(edition: EditionKey, selection: Selection) -> list[Listing]:
+    return shelf.get((*edition, "listings", selection), lambda: ordered(listed(selection)))
 
 
 def coverage() -> Coverage:

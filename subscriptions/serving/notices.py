@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from subscriptions.conf import conf
+from subscriptions.links import Node
 from traffic.people.server_limits import Filled
 
 _TEXTS = {
@@ -80,3 +81,8 @@ def used_up(limits: Sequence[Filled], language: str) -> str:
 def link(told: str, mark: str = "⛔") -> str:
     """A link to nowhere that shows a text."""
     return f"{_NOWHERE}#{quote(f'{mark} {told}', safe='')}"
+
+
+def is_notice(node: Node) -> bool:
+    """Whether it is of such a link."""
+    return node.port == 1 and node.server == "127.0.0.1"

@@ -363,6 +363,7 @@ def _headers(
         "Profile-Web-Page-Url": conf.profile_web_page_url,
         "Support-Url": brand.support_url or conf.support_url,
         "Announce": headers.readable(brand.announcement),
+        "Routing": brand.happ_routing if subscription_request.client.name == "happ" else "",
     }
     return {
         "Profile-Update-Interval": headers.UPDATE_INTERVAL,

@@ -81,6 +81,8 @@ ZA south_africa johannesburg юар 南非 آفریقای_جنوبی
 """
 _ROWS = [line.split() for line in _TABLE.strip().splitlines()]
 _BY_NAME = {name.replace("_", " "): row[0] for row in _ROWS for name in row[1:]}
+# The countries of the table.
+CODES = frozenset(row[0] for row in _ROWS)
 _CODES = {row[0]: row[0] for row in _ROWS} | {"UK": "GB"}
 # Chinese does not separate words.
 _UNSPACED = {name: code for name, code in _BY_NAME.items() if "\u4e00" <= name[0] <= "\u9fff"}
@@ -91,7 +93,15 @@ def with_flag(name: str, original: str) -> str:
     if _FLAG.search(name):
         return name
     code = country(name) or country(original)
-    return f"{_flag(code)} {name}" if code else name
+    return f"{flag(code)} {name}" if code else name
+
+
+def country_of(name: str) -> str:
+    """As ``country``, but a flag in the name wins, whether the table knows it or not."""
+    found = _FLAG.search(name)
+    if found is None:
+        return country(name)
+    return "".join(chr(ord(letter) - _REGIONAL_A + ord("A")) for letter in found[0])
 
 
 def country(name: str) -> str:
@@ -113,5 +123,5 @@ def _in_unspaced(name: str) -> str:
     return min(places)[2] if places else ""
 
 
-def _flag(code: str) -> str:
+def flag(code: str) -> str:
     return "".join(chr(_REGIONAL_A + ord(letter) - ord("A")) for letter in code)

@@ -25,8 +25,8 @@ _HEAD = {
 }
 
 
-def render(nodes: Sequence[Node]) -> bytes:
-    proxies = list(written(nodes, entry))
+def render(nodes: Sequence[Node], reserved: frozenset[str] = frozenset()) -> bytes:
+    proxies = list(written(nodes, entry, reserved))
     lines = [f"{key}: {json.dumps(value)}" for key, value in _HEAD.items()]
     lines += (
         ["proxies:", *(f"  - {proxy.text}" for proxy in proxies)] if proxies else ["proxies: []"]

@@ -40,8 +40,8 @@ _ROUTE = {
 }
 
 
-def render(nodes: Sequence[Node]) -> bytes:
-    found = list(written(nodes, entry))
+def render(nodes: Sequence[Node], reserved: frozenset[str] = frozenset()) -> bytes:
+    found = list(written(nodes, entry, reserved))
     # Wireguard is the one kind of server that is not an outbound.
     tunnels = [each.text for each in found if _is_endpoint(each)]
     servers = [each.text for each in found if not _is_endpoint(each)]

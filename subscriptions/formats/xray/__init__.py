@@ -44,8 +44,8 @@ _ROUTING = {
 }
 
 
-def render(nodes: Sequence[Node]) -> bytes:
-    texts = [each.text for each in written(nodes, entry)]
+def render(nodes: Sequence[Node], reserved: frozenset[str] = frozenset()) -> bytes:
+    texts = [each.text for each in written(nodes, entry, reserved)]
     return ("[\n" + ",\n".join(texts) + "\n]\n").encode() if texts else b"[]\n"
 
 

@@ -23,8 +23,8 @@ from traffic.models import Subscriber
 
 pytestmark = pytest.mark.django_db
 
-# Edition, servers of sources, direct configurations, endpoints that are down.
-RENDERING = 4
+# Edition, templates, servers of sources, direct configurations, endpoints that are down.
+RENDERING = 5
 A, B, C = "trojan://pw@a.example:1#A", "trojan://pw@b.example:2#B", "trojan://pw@c.example:3#C"
 
 

@@ -421,14 +421,14 @@ class TestDatabase:
         with django_assert_num_queries(4):
             ask()
 
-    def test_the_first_request_reads_the_links_and_gateways_as_well(
+    def test_the_first_request_reads_the_links_templates_and_gateways_as_well(
         self,
         person: Subscriber,
         links: list[DirectConfig],
         django_assert_num_queries: DjangoAssertNumQueries,
     ) -> None:
         catalogue.shelf.clear()
-        with django_assert_num_queries(9):
+        with django_assert_num_queries(10):
             ask()
 
     def test_an_unknown_token_takes_one_query(

@@ -1,0 +1,159 @@
+"""Fills the groups of a skeleton with the servers of one list. Pure; the same for mihomo and sing-box.
+
+A group for which nothing is left is left out, and so is its name in other groups. If something else refers to it, a
+rule for instance, it gets all servers instead: traffic that the operator sends through a server never goes out
+directly because no server fits. Only a list without any server sends it out directly, like the built-in ones.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from . import places
+from .places import Place, Server
+from .problems import refuse
+
+Member = str | Place
+
+
+class Group(msgspec.Struct, frozen=True):
+    """``is_open``: it has members that are not listed here, as those of a provider are. ``each``: one per country."""
+
+    name: str
+    members: Sequence[Member] = ()
+    is_open: bool = False
+
+    @property
+    def each(self) -> bool:
+        return places.COUNTRY in self.name
+
+
+class Filled(msgspec.Struct, frozen=True):
+    """A group of a list. ``of``: its group in the skeleton. ``is_substitute``: it has all servers, because none fits."""
+
+    of: Group
+    name: str
+    members: Sequence[str]
+    is_substitute: bool = False
+
+
+class Result(msgspec.Struct, frozen=True):
+    groups: Sequence[Filled]
+    left_out: Sequence[str]
+
+
+def names_of(group: Group) -> Iterable[str]:
+    """All names that the group may get in a list."""
+    if not group.each:
+        return [group.name]
+    return [_of_country(group, code).name for code in sorted(places.CODES)]
+
+
+def check(groups: Sequence[Group], others: Iterable[str]) -> None:
+    """``others``: what a group may name besides groups. Raises SkeletonError."""
+    known = {group.name for group in groups}
+    if len(known) != len(groups):
+        names = [group.name for group in groups]
+        raise refuse("same_name", next(name for name in names if names.count(name) > 1))
+    allowed = known | set(others)
+    for group in groups:
+        for member in group.members:
+            if isinstance(member, str) and member not in allowed:
+                raise refuse("unknown_member", f"{group.name}: {member}")
+        if not group.members and not group.is_open:
+            raise refuse("empty_group", group.name)
+    _refuse_circles({group.name: group for group in groups})
+
+
+def _refuse_circles(groups: Mapping[str, Group]) -> None:
+    done: set[str] = set()
+    for name in groups:
+        _visit(name, groups, done, [])
+
+
+def _visit(name: str, groups: Mapping[str, Group], done: set[str], way: list[str]) -> None:
+    """``way``: the groups that lead here."""
+    if name in way:
+        raise refuse("circle", " → ".join([*way[way.index(name) :], name]))
+    if name in done or name not in groups:
+        return
+    inner = [member for member in groups[name].members if isinstance(member, str)]
+    if any(member == Place("countries") for member in groups[name].members):
+        inner += [group.name for group in groups.values() if group.each]
+    for each in inner:
+        _visit(each, groups, done, [*way, name])
+    done.add(name)
+
+
+def fill(
+    groups: Sequence[Group], servers: Sequence[Server], needed: frozenset[str], direct: str
+) -> Result:
+    """``needed``: the names that something besides groups refers to. ``direct``: goes out without a server."""
+    repeated = _repeated(groups, servers)
+    countries = [each.name for each in repeated if each.of.each]
+    found = {each.name: _members(each, servers, countries) for each in repeated}
+    every = [server.name for server in servers] or [direct]
+    substitutes = _settle(found, {each.name for each in repeated if each.of.is_open}, needed, every)
+    filled = [
+        Filled(each.of, each.name, found[each.name], each.name in substitutes)
+        for each in repeated
+        if each.name in found
+    ]
+    return Result(filled, [each.name for each in repeated if each.name not in found])
+
+
+def _settle(
+    found: dict[str, list[str]], opened: set[str], needed: frozenset[str], every: list[str]
+) -> set[str]:
+    """Removes groups without members, with their names in others. Returns the names of those that get ``every``."""
+    substitutes: set[str] = set()
+    while empty := [name for name, inner in found.items() if not inner and name not in opened]:
+        gone = {name for name in empty if name not in needed}
+        for name in set(empty) - gone:
+            found[name] = every
+            substitutes.add(name)
+        for name in gone:
+            del found[name]
+        if gone:
+            for name, inner in found.items():
+                found[name] = [each for each in inner if each not in gone]
+    return substitutes
+
+
+def _repeated(groups: Sequence[Group], servers: Sequence[Server]) -> list[Filled]:
+    """The groups with their names in this list, still without members."""
+    if not any(group.each for group in groups):
+        return [Filled(group, group.name, ()) for group in groups]
+    codes = dict.fromkeys(server.country for server in servers if not server.is_note)
+    known = [code for code in codes if code in places.CODES]
+    found: list[Filled] = []
+    for group in groups:
+        found += (
+            [_of_country(group, code) for code in known]
+            if group.each
+            else [Filled(group, group.name, ())]
+        )
+    return found
+
+
+def _of_country(group: Group, code: str) -> Filled:
+    """The group of one country: its servers are those of that country."""
+    inner = [
+        places.of_country(code) if member == Place("servers") else member
+        for member in group.members
+    ]
+    name = group.name.replace(places.COUNTRY, places.shown(code))
+    return Filled(msgspec.structs.replace(group, members=inner), name, ())
+
+
+def _members(each: Filled, servers: Sequence[Server], countries: Sequence[str]) -> list[str]:
+    """Names in order, each once."""
+    found: dict[str, None] = {}
+    for member in each.of.members:
+        if isinstance(member, str):
+            found[member] = None
+        elif member.kind == "countries":
+            found |= dict.fromkeys(countries)
+        else:
+            found |= dict.fromkeys(server.name for server in servers if member.holds(server))
+    return list(found)
