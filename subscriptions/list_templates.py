@@ -71,7 +71,7 @@ def servers_of(
 
 
 def use_alone(pk: int) -> None:
-    """Of a format, one template is in use for everybody: switches off the others if it is this one, after it was saved."""
+    """Switches off other templates of the format if this one is in use for everybody. Call it after saving."""
     template = Template.objects.filter(pk=pk, in_use=True, groups=None).first()
     if template is None:
         return
@@ -81,7 +81,7 @@ def use_alone(pk: int) -> None:
 
 
 def note_failure(pk: int, code: str) -> None:
-    """People get the built-in list; the operator is told once, until the template is saved again."""
+    """People get the built-in list; the operator is notified once, until the template is saved again."""
     logger.error("Template %d of lists fails: %s. The built-in list is served instead.", pk, code)
     try:
         Template.objects.filter(pk=pk, failed_at=None).update_quietly(

@@ -85,7 +85,7 @@ class TemplateAdmin(PanelAdmin[Template]):
     def changed(self, template: Template) -> str:
         return moment(template.changed_at)
 
-    @admin.display(description=gettext_lazy("for"))
+    @admin.display(description=gettext_lazy("for whom"))
     def audience(self, template: Template) -> str:
         return ", ".join(str(group) for group in template.groups.all()) or _("everybody")
 
@@ -113,7 +113,7 @@ class TemplateAdmin(PanelAdmin[Template]):
         self.set_all(request, queryset, "in_use", on=on)
         for template in chosen if on else []:
             list_templates.use_alone(template.pk)
-        self.message_user(request, _("Lists are made anew at the next request."), messages.SUCCESS)
+        self.message_user(request, _("The next lists are made with this change."), messages.SUCCESS)
 
     def changeform_view(
         self,

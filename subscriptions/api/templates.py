@@ -39,7 +39,7 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
     )
     in_use = SwitchField(
         required=False,
-        help_text="Whether lists are made of it; default: false. Of a format, one is in use for everybody: the last that was put to use.",
+        help_text="Whether lists are made of it; default: false. Each format has one template in use for everybody: the last that was put to use.",
     )
     last_error = serializers.SerializerMethodField(
         help_text="Why subscribers get the built-in list instead, as a code; null: they do not."

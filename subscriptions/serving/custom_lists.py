@@ -1,6 +1,6 @@
 """The operator's templates that are in use: read once for an edition, filled for each list.
 
-Whatever is wrong with one, people get the built-in list, and the operator is told.
+If one fails, people get the built-in list, and the operator is notified.
 """
 
 import logging
@@ -18,7 +18,7 @@ from . import notices
 logger = logging.getLogger(__name__)
 # A node of a list, and the origins of the shared rows that name it.
 Origin = tuple[links.Node, frozenset[int]]
-# What stands between the name of a server and that of the gateway that carries it.
+# The separator between the name of a server and that of the gateway that carries it.
 _BEHIND = " · "
 
 

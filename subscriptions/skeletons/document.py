@@ -17,7 +17,7 @@ from .problems import Problem, SkeletonError
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
 _TEXT_TAGS = frozenset({"!", "str", "!str", "tag:yaml.org,2002:str"})
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-# What is not a text for every reader: switches and numbers of YAML 1.1 and 1.2, and dates.
+# Values that some reader does not take for a text: switches and numbers of YAML 1.1 and 1.2, and dates.
 _NOT_A_TEXT = re.compile(
     r"(?i:true|false|yes|no|on|off|y|n|null)|~|[-+]?\.?[0-9][0-9A-Za-z_.:+-]*|[-+]?\.(?:inf|nan)"
     r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}[Tt ][0-9:.+Zz -]*",

@@ -1,4 +1,4 @@
-"""What is wrong with a skeleton: codes, whose sentences are in ``words``."""
+"""Problems of a skeleton, as codes. The sentences are in ``subscriptions.template_words``."""
 
 import msgspec
 

@@ -147,7 +147,7 @@ class TestFailures:
         assert it.failure == "bad_yaml"
         assert it.failed_at is not None
 
-    def test_one_that_fails_while_it_is_filled_does_too_and_the_operator_is_told_once(
+    def test_one_that_fails_while_it_is_filled_does_too_and_the_operator_is_notified_once(
         self, person: Subscriber, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         it = template()
