@@ -26,7 +26,7 @@ else:
 
 class TemplateForm(_TemplateModelForm):
     text = forms.CharField(
-        label=_("text"),
+        label=_("Text"),
         max_length=skeletons.MAX_SIZE,
         strip=False,
         widget=UnfoldAdminTextareaWidget(attrs=_CODE),

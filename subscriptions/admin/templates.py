@@ -74,8 +74,11 @@ class TemplateAdmin(PanelAdmin[Template]):
     def begin_with(self, _template: Template) -> SafeString:
         """Links that fill the form with a ready skeleton; the first of a format is the built-in list."""
         add = reverse(f"{self.admin_site.name}:{self.url_name('add')}")
-        rows = ((add, each.key, each.format, _KINDS[each.kind]) for each in ready.READY)
-        return format_html_join("", '<div><a href="{}?ready={}">{}: {}</a></div>', rows)
+        rows = (
+            (add, each.key, Template.Format(each.format).label, _KINDS[each.kind])
+            for each in ready.READY
+        )
+        return format_html_join("", '<div><a class="xp-link" href="{}?ready={}">{}: {}</a></div>', rows)
 
     @admin.display(description=gettext_lazy("text"))
     def beginning(self, template: Template) -> str:
