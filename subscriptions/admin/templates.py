@@ -78,7 +78,7 @@ class TemplateAdmin(PanelAdmin[Template]):
             (add, each.key, Template.Format(each.format).label, _KINDS[each.kind])
             for each in ready.READY
         )
-        return format_html_join("", '<div><a class="xp-link" href="{}?ready={}">{}: {}</a></div>', rows)
+        return format_html_join("", '<div><a href="{}?ready={}">{}: {}</a></div>', rows)
 
     @admin.display(description=gettext_lazy("text"))
     def beginning(self, template: Template) -> str:
@@ -190,6 +190,8 @@ def _posted(request: HttpRequest) -> tuple[str, str]:
 
 def _subscriber(person: str) -> Subscriber | None:
     """By token, else by a name that exactly one has."""
+    if "\0" in person:  # no text of PostgreSQL has it
+        return None
     found = subscribers.find(person)
     if found is not None:
         return found

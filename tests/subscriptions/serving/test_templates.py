@@ -50,8 +50,8 @@ def template(format_name: str = "mihomo", text: str = "", **fields: Any) -> Temp
     return Template.objects.create(format=format_name, **given)
 
 
-def groups_of(format_name: str = "mihomo", **query: str) -> list[str]:
-    body = ask(format=format_name, **query).content
+def groups_of(format_name: str = "mihomo", token: str = "user123") -> list[str]:
+    body = ask(token, format=format_name).content
     if format_name == "mihomo":
         return [group["name"] for group in yaml.safe_load(body)["proxy-groups"]]
     found = json.loads(body)
@@ -102,7 +102,7 @@ def test_that_of_a_group_wins_for_its_members(person: Subscriber) -> None:
     assert groups_of() == ["Mine"]
     friends.subscribers.add(person)
     assert groups_of() == ["Friends"]
-    assert groups_of(user_token="other") == ["Mine"]
+    assert groups_of(token="other") == ["Mine"]
 
 
 def test_a_place_of_a_source_holds_the_servers_of_that_source(person: Subscriber) -> None:
