@@ -19,6 +19,10 @@ _CHECKS = {
         "operations.E003",
         "Leave XPERT_DOMAIN empty to use the address that a request came to.",
     ),
+    "base_path": (
+        "operations.E036",
+        "Leave XPERT_BASE_PATH empty if the panel has its domain to itself.",
+    ),
     "open_access": (
         "operations.E004",
         "XPERT_OPEN_ACCESS=False unless this is a first look on one machine.",

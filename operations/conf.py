@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from . import base_paths
 from .addresses import parse_address
 from .proxy_urls import Proxy, parsed
 
@@ -92,6 +93,22 @@ class Settings:
             )
         origin = value if "://" in value else f"https://{value}"
         return origin.rstrip("/")
+
+    @property
+    def base_path(self) -> str:
+        """The path below which everything lives, such as ``/panel``; empty at the root of the site."""
+        value = getattr(settings, "XPERT_BASE_PATH", "")
+        found = base_paths.cleaned(value) if isinstance(value, str) else None
+        if found is None:
+            raise ImproperlyConfigured(
+                "XPERT_BASE_PATH takes a path like /panel, of letters, digits and . _ ~ - between slashes,"
+                f" not {value!r}."
+            )
+        return found
+
+    def public_url(self, own: str) -> str:
+        """Where people and programs reach the panel. ``own``: the origin of the request, for lack of XPERT_DOMAIN."""
+        return f"{self.domain or own}{self.base_path}"
 
     @property
     def has_public_domain(self) -> bool:

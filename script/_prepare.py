@@ -55,7 +55,8 @@ def main() -> None:
     make_database()
     make_served_files()
     listens_on = join_host_port(settings.HOST.strip("[]"), settings.PORT)
-    say(f"Xpert Panel listens on http://{listens_on}/")
+    base_path = settings.FORCE_SCRIPT_NAME or ""
+    say(f"Xpert Panel listens on http://{listens_on}{base_path}/")
 
 
 def make_env_file() -> None:

@@ -37,7 +37,8 @@ class Panel:
 
     def __init__(self, database: dict[str, str], log: Path, **settings: str) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/api/xpert"
+        self.root = f"http://127.0.0.1:{self.port}{settings.get('XPERT_BASE_PATH', '')}"
+        self.url = f"{self.root}/api/xpert"
         self.environment = environment(
             **{"XPERT_RATE_REPORTS": "", "XPERT_ENV_FILE": os.devnull} | database | settings,
             PORT=self.port,
@@ -82,12 +83,8 @@ class Panel:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             with contextlib.suppress(requests.RequestException):
-                assert (
-                    requests.get(
-                        f"http://127.0.0.1:{self.port}/healthz", timeout=PATIENCE
-                    ).status_code
-                    == 200
-                )
+                found = requests.get(f"{self.root}/healthz", timeout=PATIENCE)
+                assert found.status_code == 200
                 return
             time.sleep(0.05)
         raise AssertionError(self.log.read_text())

@@ -174,8 +174,9 @@ def test_the_dashboard_is_one_that_grafana_imports() -> None:
 class Site:
     """nginx with our site, on free ports, in front of a separate panel."""
 
-    def __init__(self, folder: Path, panel: Panel) -> None:
+    def __init__(self, folder: Path, panel: Panel, site: str = "") -> None:
         self.folder, self.panel = folder, panel
+        self.site = site or (DEPLOY / "nginx.conf").read_text()
         self.http, self.https = free_port(), free_port()
         self.url = f"https://127.0.0.1:{self.https}"
         self._certificate()
@@ -204,7 +205,7 @@ class Site:
         )  # fmt: skip
 
     def _configuration(self) -> None:
-        site = (DEPLOY / "nginx.conf").read_text()
+        site = self.site
         for old, new in {
             "127.0.0.1:8000": f"127.0.0.1:{self.panel.port}",
             "/etc/letsencrypt/live/your-domain.com": str(self.folder),

@@ -38,13 +38,23 @@ store(DirectConfig(), "{raw}")
 """
 
 
+def below(snippet: str, base: str) -> str:
+    """The snippet as docs/marzban.md changes it for XPERT_BASE_PATH."""
+    if not base:
+        return snippet
+    first, second = "    proxy_pass http://127.0.0.1:9000;\n", "location ~ ^/api/xpert/"
+    lists, rest = snippet.split(second)
+    rewritten = rest.replace(first, f"    rewrite ^ {base}$uri break;\n{first}")
+    return f"{lists.replace('9000;', f'9000{base}/sub/;')}{second}{rewritten}"
+
+
 class Site:
     """nginx with Marzban's site on a free port."""
 
-    def __init__(self, folder: Path, panel: Panel, marzban: ListsPanel) -> None:
+    def __init__(self, folder: Path, panel: Panel, marzban: ListsPanel, base: str = "") -> None:
         self.folder = folder
         self.port = free_port()
-        lines = (DEPLOY / "nginx-marzban.conf").read_text()
+        lines = below((DEPLOY / "nginx-marzban.conf").read_text(), base)
         for old, new in {
             "http://127.0.0.1:9000": f"http://127.0.0.1:{panel.port}",
             "http://127.0.0.1:8000": marzban.url,
@@ -181,3 +191,39 @@ def test_a_panel_that_hangs_or_is_gone_leaves_marzban_alone(site: Site, panel: P
 
 def test_the_snippet_is_what_the_docs_show() -> None:
     assert "deploy/nginx-marzban.conf" in (DEPLOY.parent / "docs/marzban.md").read_text()
+
+
+def test_below_a_path_of_its_own_the_panel_still_serves_marzban_s_addresses(
+    tmp_path: Path, marzban: ListsPanel
+) -> None:
+    settings = {
+        "XPERT_TRUSTED_PROXIES": "1",
+        "XPERT_ALLOWED_HOSTS": HOST,
+        "XPERT_BASE_PATH": "/panel",
+    }
+    with own_database(tmp_path) as database:
+        panel = Panel(database, tmp_path / "server.log", **settings)
+        try:
+            panel.wait()
+            panel.manage("shell", "-c", LINK.format(url=marzban.url, raw=TROJAN))
+            site = Site(tmp_path, panel, marzban, "/panel")
+            try:
+                answer = site.get(URL, **{"User-Agent": "Happ/3"})
+                assert lines(answer) == [*OWN, TROJAN]
+                webhook = f"http://{HOST}/panel/api/xpert/traffic-webhook"
+                assert answer.headers["Traffic-Webhook"] == webhook
+                assert site.get("/api/xpert/traffic-stats/x?days=7").json()["period_days"] == 7
+                assert "new URL" in site.get("/api/xpert/marzban/widget.js").text
+            finally:
+                site.stop()
+        finally:
+            panel.kill_everything()
+
+
+def test_the_docs_show_what_changes_below_a_path() -> None:
+    changed = below((DEPLOY / "nginx-marzban.conf").read_text(), "/panel").splitlines()
+    docs = (DEPLOY.parent / "docs/marzban.md").read_text().splitlines()
+    first = (DEPLOY / "nginx-marzban.conf").read_text().splitlines()
+    new = [line for line in changed if line not in first]
+    assert len(new) == 2
+    assert set(new) <= set(docs)

@@ -395,6 +395,7 @@ def test_an_unwritable_data_folder_is_reported(refusal: Callable[..., str], tmp_
     [
         ("XPERT_TRAFFIC_RETENTION_DAYS", "abc"),
         ("XPERT_OPEN_ACCESS", "perhaps"),
+        ("XPERT_BASE_PATH", "/../panel"),
         ("XPERT_LANGUAGE", "xx"),
         ("PORT", "abc"),
         ("PORT", "65536"),

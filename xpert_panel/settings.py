@@ -7,6 +7,7 @@ what it accepts, instead of a traceback here.
 import contextlib
 import difflib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable
@@ -16,6 +17,8 @@ from typing import Any
 
 import environ
 from django.templatetags.static import static
+
+from operations.base_paths import cleaned
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -76,6 +79,7 @@ XPERT_TRAFFIC_TRACKING_ENABLED = flag("XPERT_TRAFFIC_TRACKING_ENABLED", default=
 XPERT_TRAFFIC_DB_PATH = text("XPERT_TRAFFIC_DB_PATH", "data/traffic_stats.db")
 XPERT_TRAFFIC_RETENTION_DAYS = number("XPERT_TRAFFIC_RETENTION_DAYS", 0)
 XPERT_DOMAIN = text("XPERT_DOMAIN")
+XPERT_BASE_PATH = text("XPERT_BASE_PATH")
 XPERT_OPEN_ACCESS = flag("XPERT_OPEN_ACCESS", default=False)
 XPERT_REPORTS_NEED_KEY = flag("XPERT_REPORTS_NEED_KEY", default=False)
 XPERT_RATE_REPORTS = stripped("XPERT_RATE_REPORTS", "120/min")
@@ -324,7 +328,16 @@ PUBLIC_FOLDER = BASE_DIR / "run" / "public"
 WHITENOISE_ROOT = str(PUBLIC_FOLDER) if PUBLIC_FOLDER.is_dir() else None
 WHITENOISE_MIMETYPES = {".pyz": "application/octet-stream", ".sha256": "text/plain"}
 
-STATIC_URL = "/static/"
+# A malformed one is reported by the system check operations.E036.
+_base_path = cleaned(XPERT_BASE_PATH) or ""
+FORCE_SCRIPT_NAME = _base_path or None
+if _base_path:
+    # Another program at the root of the domain may use Django's usual names, and browsers would send both.
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "xpert_sessionid", "xpert_csrftoken"
+    LANGUAGE_COOKIE_NAME = "xpert_language"
+    SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = LANGUAGE_COOKIE_PATH = f"{_base_path}/"
+
+STATIC_URL = f"{_base_path}/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -371,7 +384,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = SECURE_SSL
 )
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
-SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)/?$"]  # local probes use http
+_root = re.escape(f"{_base_path}/"[1:])
+SECURE_REDIRECT_EXEMPT = [rf"^{_root}(healthz|readyz)/?$"]  # local probes use http
 SECURE_HSTS_SECONDS = 31_536_000 if XPERT_HTTPS is True else 0
 # Other services on the domain may lack HTTPS, so the operator decides about W005 and W021.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
@@ -401,6 +415,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/xpert",
+    **({"SERVERS": [{"url": _base_path}]} if _base_path else {}),
     "ENUM_NAME_OVERRIDES": {"SubscriberStatusEnum": "subscriptions.api.subscriber_fields.STATUSES"},
     "PREPROCESSING_HOOKS": ["operations.api.schema.without_trailing_slash"],
     "POSTPROCESSING_HOOKS": [

@@ -17,7 +17,7 @@ from operations.findings import Finding, Level
 from operations.formatting import badge, left_to_right
 from operations.wording import findings
 from subscriptions import links
-from subscriptions.serving.public_urls import public_origin
+from subscriptions.serving.public_urls import public_url
 from traffic import agent_program
 from traffic.admin import series_charts
 from traffic.admin.windows import DAYS, chosen_window
@@ -126,7 +126,7 @@ def used_today(gateways: Collection[Gateway]) -> dict[int, int]:
 
 def command(request: HttpRequest, gateway: Gateway) -> str:
     """The line to copy, with the agent's digest in it; "" while there is no agent to fetch."""
-    origin = public_origin(request.build_absolute_uri("/").rstrip("/"))
+    origin = public_url(request.build_absolute_uri("/").rstrip("/"))
     program = agent_program.served(origin)
     arguments: tuple[str, ...] = ("install", "--gateway", "--panel", origin, "--key-file", KEY_FILE)
     if gateway.engine == Gateway.Engine.XRAY:

@@ -270,7 +270,7 @@ def _is_old_clash(asked: _Asked) -> bool:
 def _respond(asked: _Asked, body: bytes, fields: Mapping[str, str]) -> HttpResponseBase:
     request = asked.request
     tag = headers.etag(body)
-    origin = public_urls.public_origin(f"{request.scheme}://{request.get_host()}")
+    origin = public_urls.public_url(f"{request.scheme}://{request.get_host()}")
     kept = {name: value for name, value in fields.items() if name not in _OF_THE_BODY}
     kept |= {
         "etag": tag,

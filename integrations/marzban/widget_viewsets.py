@@ -92,7 +92,7 @@ class WidgetViewSet(WindowMixin, OperatorViewSet):
         more = {
             "scope": "own" if own else "all",
             "period_days": window.days,
-            "panel_url": "" if own or not conf.domain else f"{conf.domain}/admin/",
+            "panel_url": "" if own or not conf.domain else f"{conf.domain}{conf.base_path}/admin/",
         }
         fields = {name: getattr(found, name) for name in found.__struct_fields__}
         return Response(WidgetSerializer(fields | more).data, headers={"Cache-Control": "no-store"})

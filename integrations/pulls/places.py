@@ -75,7 +75,9 @@ def _is_own(target: Target) -> bool:
     place = _place(target)
     domain = _target(conf.domain)
     is_here = place[0] == _HERE and place[1] == getattr(settings, "PORT", None)
-    return is_here or (domain is not None and place == _place(domain))
+    is_of_domain = domain is not None and place == _place(domain)
+    # Below a path of its own, the panel shares its domain with others.
+    return is_here or (is_of_domain and f"{target.target}/".startswith(f"{conf.base_path}/"))
 
 
 def _linked() -> list[Target]:

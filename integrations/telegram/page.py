@@ -22,19 +22,20 @@ def part(view: View) -> str:
     username = Bot.objects.filter(pk=1).values_list("username", flat=True).first()
     if not username:
         return ""
-    query = {"user_token": view.token, "lang": view.language}
+    link, query = f"{conf.base_path}{LINK}", {"user_token": view.token, "lang": view.language}
     context = {
         "username": username,
         "is_linked": links.of_subscriber(view.subscriber) is not None,
-        "link": f"{LINK}?{urlencode(query)}",
-        "forget": f"{LINK}?{urlencode(query | {'forget': 'yes'})}",
+        "link": f"{link}?{urlencode(query)}",
+        "forget": f"{link}?{urlencode(query | {'forget': 'yes'})}",
         "tells": conf.tell_people,
     }
     return render_to_string("telegram/part.html", context)
 
 
 def back(token: str, language: str) -> str:
-    return f"/api/xpert/sub?{urlencode({'user_token': token, 'lang': language})}#telegram"
+    query = urlencode({"user_token": token, "lang": language})
+    return f"{conf.base_path}/api/xpert/sub?{query}#telegram"
 
 
 def code_context(username: str, code: str) -> dict[str, Any]:

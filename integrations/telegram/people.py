@@ -125,7 +125,7 @@ def _reset(subscriber: Subscriber, now: datetime) -> Iterator[str]:
 def _link(link: Link) -> Iterator[Said]:
     subscriber = link.subscriber
     assert subscriber is not None  # noqa: S101
-    origin = public_urls.public_origin(public_urls.local_origin())
+    origin = public_urls.public_url(public_urls.local_origin())
     url = public_urls.subscription_url(subscriber.token, origin)
     yield answers.picture(link.chat, url, _name(link))
     keep = pgettext("page", "Keep it secret: anyone who has it can use your subscription.")

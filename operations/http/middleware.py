@@ -196,7 +196,7 @@ class PanelLocaleMiddleware(LocaleMiddleware):
         return reverse("admin:index")
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if not request.path_info.startswith(self._prefix):
+        if not request.path.startswith(self._prefix):
             answer: HttpResponseBase = self.get_response(request)  # type: ignore[assignment]
             return answer
         with translation.override(

@@ -8,7 +8,14 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import NoReverseMatch, URLResolver, get_resolver, resolve, reverse
+from django.urls import (
+    NoReverseMatch,
+    URLResolver,
+    get_resolver,
+    get_script_prefix,
+    resolve,
+    reverse,
+)
 from django.utils.functional import cached_property
 
 from .middleware import GetResponse
@@ -68,11 +75,11 @@ def _name_of(middleware: object) -> str:
 
 @cache
 def paths_for_programs(urlconf: str) -> frozenset[str]:
-    """The paths of all marked views without parameters, with and without a slash at the end."""
+    """The paths of all marked views without parameters, with and without a slash at the end, below XPERT_BASE_PATH."""
     found = set()
     for name in _names(get_resolver(urlconf)):
         with suppress(NoReverseMatch):  # it has parameters
-            path = reverse(name, urlconf)
+            path = f"/{reverse(name, urlconf).removeprefix(get_script_prefix())}"
             found |= {path, f"{path}/"}
     return frozenset(path for path in found if is_for_programs(resolve(path, urlconf).func))
 

@@ -96,7 +96,7 @@ def _is_public() -> bool:
 def _domain(now: datetime) -> Iterator[Condition]:
     domain = conf.domain
     host = domain.partition("://")[2].partition(":")[0]
-    figures = {"domain": domain, "host": host}
+    figures = {"domain": f"{domain}{conf.base_path}", "host": host}
     if not domain:
         yield Condition(code="domain-none")
     elif host == PLACEHOLDER_DOMAIN:

@@ -28,7 +28,7 @@ PERMISSION = "traffic.hand_out_link"
 
 def url_for(request: HttpRequest) -> Callable[[Subscriber], str]:
     """A function that makes the subscription URL of a subscriber."""
-    origin = public_urls.public_origin(f"{request.scheme}://{request.get_host()}")
+    origin = public_urls.public_url(f"{request.scheme}://{request.get_host()}")
     return lambda subscriber: public_urls.subscription_url(subscriber.token, origin)
 
 

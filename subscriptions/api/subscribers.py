@@ -19,7 +19,7 @@ from operations.api.schema import BODY_ERRORS, DETAIL, OPERATOR_ERRORS
 from operations.api.viewsets import OperatorViewSet
 from subscriptions.key_options import GROUPS, groups_of, within
 from subscriptions.models import Group
-from subscriptions.serving.public_urls import public_origin
+from subscriptions.serving.public_urls import public_url
 from traffic.models import Subscriber
 from traffic.people import changes, plans
 from traffic.querysets import SubscriberQuerySet
@@ -62,7 +62,7 @@ class SubscriberEndpoint(OperatorViewSet):
 
     def reader(self) -> Reader:
         origin = f"{self.request.scheme}://{self.request.get_host()}"
-        return Reader(masked=not self.may_see_tokens(), origin=public_origin(origin))
+        return Reader(masked=not self.may_see_tokens(), origin=public_url(origin))
 
     def may_see_tokens(self) -> bool:
         return may_see_secrets(self.request, CHANGE)

@@ -35,7 +35,8 @@ def _tell_me(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
         telling.tell_no_more(subscriber.pk)
     query = urlencode({"user_token": request.GET["user_token"], "lang": language})
     # 303: the browser then asks for the page with GET.
-    return HttpResponseRedirect(f"/api/xpert/sub?{query}#telling", status=303, headers=NOT_STORED)
+    page = f"{conf.base_path}/api/xpert/sub?{query}#telling"
+    return HttpResponseRedirect(page, status=303, headers=NOT_STORED)
 
 
 Do = Callable[[HttpRequest, Subscriber], HttpResponse]

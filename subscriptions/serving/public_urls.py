@@ -8,9 +8,9 @@ from operations.hosts import join_host_port
 from subscriptions.conf import conf
 
 
-def public_origin(own: str) -> str:
-    """XPERT_DOMAIN, else ``own``: the origin of the request."""
-    return conf.domain or own
+def public_url(own: str) -> str:
+    """Where subscribers reach the panel; ``own``: the origin of the request."""
+    return conf.public_url(own)
 
 
 def local_origin() -> str:

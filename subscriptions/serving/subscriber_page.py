@@ -198,7 +198,7 @@ class Telling(NamedTuple):
 def _telling(view: View) -> Telling:
     is_wanted = telling.language_of(view.subscriber) is not None
     query = {"user_token": view.token, "lang": view.language, "told": "no" if is_wanted else "yes"}
-    return Telling(is_wanted, f"{TELL_ME}?{urlencode(query)}")
+    return Telling(is_wanted, f"{conf.base_path}{TELL_ME}?{urlencode(query)}")
 
 
 class Steps(NamedTuple):

@@ -232,14 +232,14 @@ def _page(
     usage: statistics.SubscriberUsage,
 ) -> HttpResponse:
     """The subscriber's page. It has no ETag, because its figures and distances change with time."""
-    origin = public_urls.public_origin(f"{request.scheme}://{request.get_host()}")
+    origin = public_urls.public_url(f"{request.scheme}://{request.get_host()}")
     found = _servers_shown(subscription_request, usage)
     view = subscriber_page.View(
         subscriber=subscription_request.subscriber,
         token=subscription_request.token,
         usage=usage,
         url=public_urls.subscription_url(
-            subscription_request.token, origin, request.path.rstrip("/")
+            subscription_request.token, origin, request.path_info.rstrip("/")
         ),
         origin=origin,
         title=subscription_request.title,
@@ -357,7 +357,7 @@ def _headers(
     subscription_request: SubscriptionRequest,
     usage: statistics.SubscriberUsage,
 ) -> dict[str, str]:
-    origin = public_urls.public_origin(f"{request.scheme}://{request.get_host()}")
+    origin = public_urls.public_url(f"{request.scheme}://{request.get_host()}")
     brand = subscription_request.brand
     optional = {
         "Profile-Web-Page-Url": conf.profile_web_page_url,

@@ -20,6 +20,7 @@ def test_the_defaults_are_fine() -> None:
         ("traffic.E002", "XPERT_TRAFFIC_RETENTION_DAYS", "ninety"),
         ("operations.E003", "XPERT_DOMAIN", "not a domain"),
         ("operations.E004", "XPERT_OPEN_ACCESS", "perhaps"),
+        ("operations.E036", "XPERT_BASE_PATH", "/../panel"),
         ("traffic.E005", "XPERT_REPORTS_NEED_KEY", "perhaps"),
         ("traffic.E006", "XPERT_RATE_REPORTS", "120"),
         ("subscriptions.E007", "XPERT_RATE_SUBSCRIPTIONS", "60/week"),

@@ -217,7 +217,7 @@ def interval(obj: Reporter) -> str:
 def _first_lines(request: HttpRequest) -> list[tuple[str, str]]:
     """What to copy to begin: on this machine, and on the machine that runs the VPN program."""
     key = "manage.py create_api_key gateway-1 --scope report"
-    program = agent_program.served(conf.domain or f"{request.scheme}://{request.get_host()}")
+    program = agent_program.served(conf.public_url(f"{request.scheme}://{request.get_host()}"))
     lines = [(_("On this machine: a key for the reporter, shown once"), key)]
     if program is not None:
         line = program.posix_line("check", "-c", "agent.ini")

@@ -11,7 +11,7 @@ from operations.audit import Action, By
 from operations.databases.transactions import write_transaction
 from operations.units import parse_size
 from subscriptions.conf import conf
-from subscriptions.serving.public_urls import local_origin, public_origin, subscription_url
+from subscriptions.serving.public_urls import local_origin, public_url, subscription_url
 from traffic.models import MAX_COUNTER, Subscriber
 from traffic.periods import parse_expiry
 
@@ -67,7 +67,7 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Subscriber {subscriber.name!r} was created; this is the subscription URL:"
         )
-        self.stdout.write(subscription_url(subscriber.token, public_origin(local_origin())))
+        self.stdout.write(subscription_url(subscriber.token, public_url(local_origin())))
 
 
 def _values(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

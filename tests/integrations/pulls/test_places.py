@@ -116,3 +116,11 @@ def test_who_would_be_read_twice(
     found = {"kind": "marzban", "access": access, "url": url, "username": username}
     assert (places.reads_the_same(found, None) == panel) is is_same
     assert places.reads_the_same(found, panel.pk) is None
+
+
+def test_below_a_path_another_panel_may_share_our_domain(ours: None, settings: Settings) -> None:
+    settings.XPERT_BASE_PATH = "/panel"
+    assert refused("https://panel.example.com/panel/") == "own_panel"
+    assert refused("https://panel.example.com/panel") == "own_panel"
+    assert refused("https://panel.example.com/panels/") == ""
+    assert refused("https://panel.example.com/") == ""

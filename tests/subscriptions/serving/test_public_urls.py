@@ -6,12 +6,12 @@ from subscriptions.serving import public_urls
 
 def test_the_domain_wins_over_the_requests_own_origin(settings: Settings) -> None:
     settings.XPERT_DOMAIN = "panel.example.com"
-    assert public_urls.public_origin("http://127.0.0.1:8000") == "https://panel.example.com"
+    assert public_urls.public_url("http://127.0.0.1:8000") == "https://panel.example.com"
 
 
 def test_without_a_domain_the_requests_own_origin_counts(settings: Settings) -> None:
     settings.XPERT_DOMAIN = ""
-    assert public_urls.public_origin("http://127.0.0.1:8000") == "http://127.0.0.1:8000"
+    assert public_urls.public_url("http://127.0.0.1:8000") == "http://127.0.0.1:8000"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 "use strict";
 (() => {
   const NAME = "xpert-external-traffic";
-  const ENDPOINT = "/api/xpert/marzban/widget";
+  // Beside this script, wherever the panel's own path is.
+  const ENDPOINT = new URL("widget", document.currentScript.src).pathname;
   const PERIODS = [1, 7, 30];
   const POLL = 30_000;
   const SHOWN = 5;
