@@ -3,6 +3,7 @@
 ``python -m benchmarks.inside WHAT [ARGUMENTS]`` prints one JSON object.
 """
 
+import itertools
 import json
 import sqlite3
 import statistics as averages
@@ -28,7 +29,10 @@ from integrations.marzban.models import PanelLink  # noqa: E402
 from operations.api.authentication import create_api_key  # noqa: E402
 from operations.audit import By  # noqa: E402
 from operations.databases.transactions import write_transaction  # noqa: E402
-from subscriptions import direct_configs  # noqa: E402
+from subscriptions import direct_configs, formats, skeletons  # noqa: E402
+from subscriptions import links as share_links  # noqa: E402
+from subscriptions.serving import custom_lists  # noqa: E402
+from subscriptions.skeletons import ready  # noqa: E402
 from traffic import readings, reports  # noqa: E402
 from traffic.figures import statistics  # noqa: E402
 from traffic.ledger import recording, rollups  # noqa: E402
@@ -239,6 +243,25 @@ def links(count: str) -> dict[str, float]:
     ]
     by = By("bench", timezone.now())
     return {"added": len(direct_configs.add_many(raws, by).configs)}
+
+
+def templates(count: str) -> dict[str, float]:
+    """Lists of ``count`` servers by the ready templates with a group per country, against the built-in ones."""
+    places = itertools.cycle(("DE", "NL", "FI", "US", "FR"))
+    nodes = [
+        share_links.parse(f"trojan://password{n}@vpn{n}.example.com:443?sni=a.example#{place}-{n}")
+        for n, place in zip(range(int(count)), places, strict=False)
+    ]
+    return {each.format: _by_template(each, nodes) for each in ready.READY if each.kind == "local"}
+
+
+def _by_template(each: ready.Ready, nodes: list[share_links.Node]) -> float:
+    skeleton = skeletons.read(each.format, each.text)
+    used = [custom_lists.InUse(1, each.format, frozenset(), skeleton, {})]
+    return ratio(
+        lambda: custom_lists.render(used, each.format, nodes, list),
+        lambda: formats.render(each.format, nodes),
+    )
 
 
 def marzban_link(certificate: str) -> dict[str, int]:

@@ -6,6 +6,7 @@ directly because no server fits. Only a list without any server sends it out dir
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 
@@ -89,10 +90,11 @@ def fill(
     groups: Sequence[Group], servers: Sequence[Server], needed: frozenset[str], direct: str
 ) -> Result:
     """``needed``: the names that something besides groups refers to. ``direct``: goes out without a server."""
-    repeated = _repeated(groups, servers)
+    fitting = _Fitting(servers)
+    repeated = _repeated(groups, fitting)
     countries = [each.name for each in repeated if each.of.each]
-    found = {each.name: _members(each, servers, countries) for each in repeated}
-    every = [server.name for server in servers] or [direct]
+    found = {each.name: _members(each, fitting, countries) for each in repeated}
+    every = fitting.names or [direct]
     substitutes = _settle(found, {each.name for each in repeated if each.of.is_open}, needed, every)
     filled = [
         Filled(each.of, each.name, found[each.name], each.name in substitutes)
@@ -100,6 +102,30 @@ def fill(
         if each.name in found
     ]
     return Result(filled, [each.name for each in repeated if each.name not in found])
+
+
+class _Fitting:
+    """The names of the servers that fit a place. Countries are read once, because many groups ask for them."""
+
+    def __init__(self, servers: Sequence[Server]) -> None:
+        self._servers = servers
+        self.names = [server.name for server in servers]
+
+    @cached_property
+    def countries(self) -> dict[str, list[str]]:
+        """Names by the code of a country, in the order in which the servers name it."""
+        found: dict[str, list[str]] = {}
+        for server in self._servers:
+            if not server.is_note:
+                found.setdefault(server.country, []).append(server.name)
+        return found
+
+    def names_of(self, place: Place) -> list[str]:
+        if place.kind == "servers":
+            return self.names
+        if place.kind == "country" and len(place.words) == 1:
+            return self.countries.get(place.words[0], [])
+        return [server.name for server in self._servers if place.holds(server)]
 
 
 def _settle(
@@ -120,19 +146,15 @@ def _settle(
     return substitutes
 
 
-def _repeated(groups: Sequence[Group], servers: Sequence[Server]) -> list[Filled]:
+def _repeated(groups: Sequence[Group], fitting: _Fitting) -> list[Filled]:
     """The groups with their names in this list, still without members."""
-    if not any(group.each for group in groups):
-        return [Filled(group, group.name, ()) for group in groups]
-    codes = dict.fromkeys(server.country for server in servers if not server.is_note)
-    known = [code for code in codes if code in places.CODES]
     found: list[Filled] = []
     for group in groups:
-        found += (
-            [_of_country(group, code) for code in known]
-            if group.each
-            else [Filled(group, group.name, ())]
-        )
+        if group.each:
+            known = [code for code in fitting.countries if code in places.CODES]
+            found += [_of_country(group, code) for code in known]
+        else:
+            found.append(Filled(group, group.name, ()))
     return found
 
 
@@ -146,14 +168,17 @@ def _of_country(group: Group, code: str) -> Filled:
     return Filled(msgspec.structs.replace(group, members=inner), name, ())
 
 
-def _members(each: Filled, servers: Sequence[Server], countries: Sequence[str]) -> list[str]:
+def _members(each: Filled, fitting: _Fitting, countries: Sequence[str]) -> list[str]:
     """Names in order, each once."""
+    if len(each.of.members) == 1 and isinstance(each.of.members[0], Place):
+        return list(_named(each.of.members[0], fitting, countries))
     found: dict[str, None] = {}
     for member in each.of.members:
-        if isinstance(member, str):
-            found[member] = None
-        elif member.kind == "countries":
-            found |= dict.fromkeys(countries)
-        else:
-            found |= dict.fromkeys(server.name for server in servers if member.holds(server))
+        found |= dict.fromkeys(_named(member, fitting, countries))
     return list(found)
+
+
+def _named(member: Member, fitting: _Fitting, countries: Sequence[str]) -> Sequence[str]:
+    if isinstance(member, str):
+        return [member]
+    return countries if member.kind == "countries" else fitting.names_of(member)

@@ -48,20 +48,18 @@ class Skeleton(msgspec.Struct, frozen=True):
 
     def render(self, servers: Sequence[Server]) -> tuple[bytes, Result]:
         result = groups.fill(self.groups, servers, self.needed, _DIRECT)
-        quoted = {server.name: compact(server.name) for server in servers}
         proxies = [*self.own, *(server.text for server in servers), *self.after_own]
         lines = [self.head, "proxies:" if proxies else "proxies: []"]
         lines += [f"  - {proxy}" for proxy in proxies]
         lines += ["proxy-groups:" if result.groups else "proxy-groups: []"]
-        lines += [f"  - {self._group(each, quoted)}" for each in result.groups]
+        lines += [f"  - {self._group(each)}" for each in result.groups]
         lines.append(self.tail)
         return ("\n".join(line for line in lines if line) + "\n").encode(), result
 
-    def _group(self, each: Filled, quoted: Mapping[str, str]) -> str:
+    def _group(self, each: Filled) -> str:
         head = self.heads[each.of.name]
         name = f'"name": {compact(each.name)}'
-        inner = ", ".join(quoted.get(member) or compact(member) for member in each.members)
-        members = [f'"proxies": [{inner}]'] if each.members else []
+        members = [f'"proxies": {compact(each.members)}'] if each.members else []
         return f"{{{', '.join([name, *head.before, *members, *head.after])}}}"
 
 

@@ -179,7 +179,7 @@ _XRAY_HEAD = """\
 {
   "remarks": "<name>",
   "log": {"loglevel": "warning"},
-  "dns": {"servers": %s},
+  "dns": {"servers": ["1.1.1.1", "8.8.8.8"]},
   "inbounds": [
     {
       "tag": "socks", "listen": "127.0.0.1", "port": 10808, "protocol": "socks",
@@ -205,16 +205,10 @@ _XRAY_HEAD = """\
 }
 """
 _XRAY_PRIVATE = '      {"type": "field", "ip": ["<networks private>"], "outboundTag": "direct"}'
-_XRAY = _XRAY_HEAD % ('["1.1.1.1", "8.8.8.8"]', _XRAY_PRIVATE)
+_XRAY = _XRAY_HEAD % _XRAY_PRIVATE
 _XRAY_LOCAL = _XRAY_HEAD % (
-    """[
-    {"address": "localhost", "domains": ["<domains ru>", "<domains ir>"], "skipFallback": true},
-    "1.1.1.1",
-    "8.8.8.8"
-  ]""",
-    _XRAY_PRIVATE
-    + """,
-      {"type": "field", "domain": ["<domains ru>", "<domains ir>"], "outboundTag": "direct"}""",
+    f"""{_XRAY_PRIVATE},
+      {{"type": "field", "domain": ["<domains ru>", "<domains ir>"], "outboundTag": "direct"}}"""
 )
 READY = (
     Ready("mihomo", "everything", _MIHOMO),

@@ -22,7 +22,7 @@ _RESOLVER_KEYS = frozenset({"domain_resolver", "default_domain_resolver"})
 _SERVER_KEY = frozenset({"server"})
 # In rules of older versions.
 _ANY = "any"
-_MEMBERS = '"outbounds": [{}]'
+_MEMBERS = '"outbounds": {}'
 _TUNNEL = '{"type": "wireguard"'
 
 
@@ -42,11 +42,8 @@ class Skeleton(msgspec.Struct, frozen=True):
 
     def render(self, servers: Sequence[Server]) -> tuple[bytes, Result]:
         result = groups.fill(self.groups, servers, self.needed, self.direct)
-        quoted = {server.name: compact(server.name) for server in servers}
         outbounds = [
-            text
-            for item in self.outbounds
-            for text in self._outbounds(item, servers, result, quoted)
+            text for item in self.outbounds for text in self._outbounds(item, servers, result)
         ]
         tunnels = [*self.endpoints, *(each.text for each in servers if _is_tunnel(each))]
         sections = [*self.before, f'"outbounds": {_lines(outbounds)}']
@@ -58,24 +55,20 @@ class Skeleton(msgspec.Struct, frozen=True):
         item: str | Group | None,
         servers: Sequence[Server],
         result: Result,
-        quoted: Mapping[str, str],
     ) -> Iterator[str]:
         if item is None:
             yield from (server.text for server in servers if not _is_tunnel(server))
         elif isinstance(item, str):
             yield item
         else:
-            yield from (
-                self._group(each, quoted) for each in result.groups if each.of.name == item.name
-            )
+            yield from (self._group(each) for each in result.groups if each.of.name == item.name)
 
-    def _group(self, each: Filled, quoted: Mapping[str, str]) -> str:
-        inner = ", ".join(quoted.get(member) or compact(member) for member in each.members)
+    def _group(self, each: Filled) -> str:
         body = self.bodies[each.of.name] | {"tag": each.name}
         if "default" in body and body["default"] not in each.members:
             del body["default"]
         parts = document.members(body)
-        return f"{{{', '.join([*parts, _MEMBERS.format(inner)])}}}"
+        return f"{{{', '.join([*parts, _MEMBERS.format(compact(each.members))])}}}"
 
 
 def read(text: str) -> Skeleton:

@@ -82,6 +82,22 @@ def test_the_first_ready_one_is_the_built_in_list(name: str) -> None:
         assert read(rendered(each, nodes)) == read(formats.render(name, nodes))
 
 
+@needs_v2ray
+def test_v2ray_accepts_balancers_over_the_servers() -> None:
+    balancer = {"tag": "fast", "selector": ["<country DE>"]}
+    text = {
+        "remarks": "Auto",
+        "outbounds": ["<servers>", {"tag": "direct", "protocol": "freedom"}],
+        "routing": {
+            "balancers": [balancer],
+            "rules": [{"type": "field", "network": "tcp,udp", "balancerTag": "fast"}],
+        },
+    }
+    nodes = [links.parse(LINK.format(number, f"DE {number}")) for number in range(1, 12)]
+    content, _ = skeletons.read("xray", json.dumps(text)).render(servers("xray", nodes))
+    assert cores.verdict("xray", content) == cores.Verdict("fine", "v2ray")
+
+
 class TestRefusals:
     @needs_mihomo
     def test_mihomo_refuses_what_only_it_knows_and_its_words_are_told(self) -> None:
