@@ -24,6 +24,8 @@ from .conf import conf
 _SECONDS = 10
 _FILE_SIZE = 16 * 2**20
 _MOST = 400
+# Bytes of a list whose verdict is remembered, so that saving a form asks once. It holds each template with examples.
+_REMEMBERED = 2 * 2**20
 _PER_FORMAT = {"mihomo": ("mihomo",), "sing-box": ("sing-box",), "xray": ("xray", "v2ray")}
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _TIME = re.compile(r'^(?:time="[^"]*" |\d{4}[-/]\d\d[-/]\d\d[T ][\d:.+-]+ |[+-]\d{4} \S+ \S+ )')
@@ -59,7 +61,10 @@ ABSENT = Verdict("absent")
 def verdict(format_name: str, content: bytes) -> Verdict:
     """Takes seconds. Never inside a transaction."""
     core = _installed(format_name)
-    return ABSENT if core is None else _verdict(core, content)
+    if core is None:
+        return ABSENT
+    judge = _verdict if len(content) <= _REMEMBERED else _verdict.__wrapped__
+    return judge(core, content)
 
 
 def _installed(format_name: str) -> _Core | None:
@@ -126,7 +131,9 @@ def _run(command: list[str], folder: Path) -> tuple[int | None, str]:
             command, cwd=folder, env=surroundings, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        with contextlib.suppress(OSError):  # it may have ended already
+        with contextlib.suppress(
+            OSError, AttributeError
+        ):  # it may have ended; Linux alone has this
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_FILE_SIZE, _FILE_SIZE))
         try:
             status: int | None = process.wait(_SECONDS)

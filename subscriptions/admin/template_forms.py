@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from subscriptions import list_templates, skeletons, template_words
+from subscriptions import cores, list_templates, skeletons, template_words
 from subscriptions.list_templates import Refused
 from subscriptions.models import Template
 
@@ -43,6 +43,9 @@ class TemplateForm(_TemplateModelForm):
         model = Template
         fields = ["name", "format", "in_use", "groups", "text"]
 
+    # What the core says of a text that is not refused.
+    verdict = cores.ABSENT
+
     def clean_text(self) -> str:
         """With the line breaks of the panel, because browsers send those of Windows."""
         text: str = self.cleaned_data["text"]
@@ -52,7 +55,7 @@ class TemplateForm(_TemplateModelForm):
         given: dict[str, Any] = super().clean() or self.cleaned_data
         if "format" in given and "text" in given:
             try:
-                list_templates.check(given["format"], given["text"])
+                self.verdict = list_templates.check(given["format"], given["text"])
             except Refused as refused:
                 self.add_error("text", ValidationError(template_words.of_refusal(refused)))
         return given

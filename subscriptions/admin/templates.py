@@ -176,6 +176,7 @@ class TemplateAdmin(PanelAdmin[Template]):
     def save_model(self, request: HttpRequest, obj: Template, form: Any, change: bool) -> None:
         obj.failed_at, obj.failure = None, ""
         super().save_model(request, obj, form, change)
+        self.message_user(request, template_words.of_verdict(form.verdict), messages.INFO)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pytest_django import DjangoAssertNumQueries
 
 from gateways import configuration
 from gateways.models import Gateway
 from subscriptions import links
-from subscriptions.models import Endpoint
+from subscriptions.models import Endpoint, Template
 from subscriptions.serving import catalogue
 from subscriptions.serving.catalogue import Selection
 from tests.gateways.examples import BERLIN, EXOTIC, NOW, OUTER, PARIS, gateway
@@ -227,3 +228,23 @@ def test_a_list_costs_no_query_but_the_edition_once_it_was_made(
     catalogue.of_person(person, "plain", Selection())
     with django_assert_num_queries(1):
         catalogue.of_person(person, "plain", Selection())
+
+
+def test_a_template_finds_a_source_behind_the_gateway_and_its_groups_take_names_from_both() -> None:
+    """The entries of a gateway are those of the server, whatever they are called."""
+    stored(source("first"), BERLIN)
+    direct(PARIS)
+    gateway(*ALL)
+    text = """
+proxy-groups:
+  - {name: Berlin, type: select, proxies: ["<source first>"]}
+  - {name: Rest, type: select, proxies: ["<direct>"]}
+rules: ["MATCH,Berlin"]
+"""
+    Template.objects.create(name="mine", format="mihomo", text=text, in_use=True)
+    found = yaml.safe_load(ask(format="mihomo").content)
+    of_berlin, of_paris = (group["proxies"] for group in found["proxy-groups"])
+    assert len(of_berlin) == len(of_paris) == len(ALL)
+    assert of_berlin[0] == "Berlin 2"
+    assert all(name.startswith("Berlin") for name in of_berlin)
+    assert all(name.startswith("Paris") for name in of_paris)

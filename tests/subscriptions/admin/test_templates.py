@@ -92,7 +92,12 @@ class TestSaving:
         self, admin_client: Client, judged: list[Verdict], state: str
     ) -> None:
         judged.append(Verdict(state, "mihomo", "words"))
-        posted(admin_client)
+        shown = posted(admin_client)
+        assert {
+            "fine": "mihomo accepts the list.",
+            "unjudged": "The form is right, but mihomo cannot check it here: words",
+            "absent": "No core is installed here",
+        }[state] in shown
         assert Template.objects.exists()
 
     def test_the_core_is_asked_before_the_transaction_and_its_word_is_kept(

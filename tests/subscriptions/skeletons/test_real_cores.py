@@ -1,10 +1,12 @@
 """What real cores say of the ready skeletons, and that traffic flows as their rules say. All on the loopback interface."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
@@ -141,6 +143,40 @@ def _is_alive(stat: Path) -> bool:
         return stat.read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+class Asked(BaseHTTPRequestHandler):
+    paths: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.paths.append(self.path)
+        self.send_error(404)
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
+
+
+@needs_mihomo
+@needs_sing_box
+def test_a_check_fetches_nothing() -> None:
+    """Providers, rule sets and pages of a controller are fetched by an app that runs, not by one that checks."""
+    with HTTPServer(("127.0.0.1", 0), Asked) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        at = f"http://127.0.0.1:{server.server_port}"
+        text = ready.BY_KEY["mihomo-everything"].text
+        text = text.replace("rules:", "rules:\n  - RULE-SET,theirs,DIRECT") + (
+            f"proxy-providers:\n  more: {{type: http, url: {at}/proxies, path: ./p, interval: 60}}\n"
+            f"rule-providers:\n  theirs: {{type: http, behavior: domain, url: {at}/rules, path: ./r}}\n"
+            f"external-ui: ui\nexternal-ui-url: {at}/ui.zip\n"
+        )
+        assert list_templates.check("mihomo", text).says == ""
+        document = json.loads(ready.BY_KEY["sing-box-everything"].text)
+        document["route"]["rule_set"] = [
+            {"type": "remote", "tag": "theirs", "format": "source", "url": f"{at}/sets"}
+        ]
+        assert list_templates.check("sing-box", json.dumps(document)).says == ""
+        server.shutdown()
+    assert Asked.paths == []
 
 
 class TestLimits:
