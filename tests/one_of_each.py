@@ -37,7 +37,7 @@ from tests.traffic.admin_pages import a_subscriber
 from tests.traffic.examples import DAY, GB, a_report, stored
 from traffic.intake import acceptance
 from traffic.ledger.owners import Sending
-from traffic.models import KnownAs, Plan, Reporter, Server, ServerLimit, Subscriber
+from traffic.models import KnownAs, Plan, Reporter, Reseller, Server, ServerLimit, Subscriber
 from traffic.people import changes
 from traffic.readings import Message, Row, checked_rows
 from traffic.readings import Source as Read
@@ -130,6 +130,12 @@ def one_of_each(operator: User) -> dict[str, Any]:
         "subscriptions_group": group,
         "subscriptions_subscriptionhit": SubscriptionHit.objects.first(),
         "traffic_plan": baker.make(Plan, name="Месяц", data_limit=GB, days=30),
+        "traffic_reseller": Reseller.objects.create(
+            name="Иван",
+            people_limit=10,
+            data_limit=9 * GB,
+            account=User.objects.create_user("иван"),
+        ),
         "traffic_serverlimit": baker.make(ServerLimit, name="Лимит", data_limit=GB),
         "gateways_gateway": baker.make(Gateway, name="ворота", host="gw.example.com"),
         "pulls_panel": baker.make(

@@ -5,3 +5,7 @@ from tests.settings_operations import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "traffic"]
 ROOT_URLCONF = "traffic.urls"
+AUTHENTICATION_BACKENDS = [
+    "traffic.backends.ResellerBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]

@@ -26,7 +26,7 @@ from subscriptions.models import Group as SubscriptionGroup
 from subscriptions.sources import refreshing
 from tests.integrations.marzban.panel import admin_token
 from tests.routes import routes
-from traffic.models import Plan, Reporter, Server, ServerLimit, Subscriber
+from traffic.models import Plan, Reporter, Reseller, Server, ServerLimit, Subscriber
 
 pytestmark = pytest.mark.django_db
 TOKEN = "token-of-somebody-123"
@@ -37,10 +37,12 @@ ENDED_KEYS = ("expired key", "revoked key")
 # Of a linked Marzban, by their bearer tokens.
 ADMINS = ("sudo admin", "other admin")
 STAFF = ("viewer", "operator", "superuser")
+# Staff of their own subscribers; also in the group of operators, which must not help.
+RESELLER = "reseller"
 # A panel's own subscription address, of which no link exists here.
 PANEL_PATH = {"folder": "sub", "token": TOKEN, "rest": ""}
 # A subscriber is "nobody" with a token in the request.
-ROLES = ("nobody", *KEYS, *LIMITED_KEYS, *ENDED_KEYS, *ADMINS, *STAFF)
+ROLES = ("nobody", *KEYS, *LIMITED_KEYS, *ENDED_KEYS, *ADMINS, *STAFF, RESELLER)
 
 EVERYBODY = set(ROLES)
 REPORTERS = EVERYBODY - {"read key", "other admin", *ENDED_KEYS}
@@ -50,6 +52,7 @@ ANY_STAFF = set(STAFF)
 OPERATORS = {"operator", "superuser"}
 SUPERUSER = {"superuser"}
 NONE: set[str] = set()
+SIGNED_IN = {*STAFF, RESELLER}
 
 Rights = tuple[set[str], set[str]]
 
@@ -110,20 +113,20 @@ TABLE: dict[str, Rights] = {
     "subscriptions:device": (READERS | {"group key"}, NONE),
     # The admin.
     "admin:login": (EVERYBODY, EVERYBODY),
-    "admin:logout": (EVERYBODY - ANY_STAFF, EVERYBODY),
+    "admin:logout": (EVERYBODY - SIGNED_IN, EVERYBODY),
     "admin:login_code": (NONE, NONE),  # before a password it leads to the login
-    "admin:second_factor": (ANY_STAFF, ANY_STAFF),
-    "admin:second_factor_codes": (ANY_STAFF, ANY_STAFF),
-    "admin:second_factor_off": (ANY_STAFF, ANY_STAFF),
-    "admin:jsi18n": (ANY_STAFF, NONE),
-    "admin:index": (ANY_STAFF, ANY_STAFF),
-    "admin:search": (ANY_STAFF, ANY_STAFF),
-    "admin:password_change": (ANY_STAFF, ANY_STAFF),
-    "admin:password_change_done": (ANY_STAFF, NONE),
-    "admin:app_list": (ANY_STAFF, ANY_STAFF),
-    "admin:view_on_site": (ANY_STAFF, ANY_STAFF),
+    "admin:second_factor": (SIGNED_IN, SIGNED_IN),
+    "admin:second_factor_codes": (SIGNED_IN, SIGNED_IN),
+    "admin:second_factor_off": (SIGNED_IN, SIGNED_IN),
+    "admin:jsi18n": (SIGNED_IN, NONE),
+    "admin:index": (SIGNED_IN, SIGNED_IN),
+    "admin:search": (SIGNED_IN, SIGNED_IN),
+    "admin:password_change": (SIGNED_IN, SIGNED_IN),
+    "admin:password_change_done": (SIGNED_IN, NONE),
+    "admin:app_list": (SIGNED_IN, SIGNED_IN),
+    "admin:view_on_site": (SIGNED_IN, SIGNED_IN),
     "admin:autocomplete": (NONE, NONE),  # asked without a field, as here
-    "admin:traffic_subscriber_link": (NONE, OPERATORS),
+    "admin:traffic_subscriber_link": (NONE, OPERATORS | {RESELLER}),
     "admin:subscriptions_directconfig_up": (NONE, OPERATORS),
     "admin:subscriptions_directconfig_down": (NONE, OPERATORS),
     "admin:subscriptions_source_refresh": (NONE, OPERATORS),
@@ -136,7 +139,8 @@ TABLE: dict[str, Rights] = {
 }
 # Pages of the models: view, and add, change and delete.
 MODELS: dict[str, Rights] = {
-    "traffic_subscriber": (ANY_STAFF, OPERATORS),
+    "traffic_subscriber": (SIGNED_IN, OPERATORS | {RESELLER}),
+    "traffic_reseller": (ANY_STAFF, OPERATORS),
     "traffic_server": (ANY_STAFF, OPERATORS),
     "traffic_plan": (ANY_STAFF, OPERATORS),
     "traffic_serverlimit": (ANY_STAFF, OPERATORS),
@@ -169,9 +173,27 @@ NEVER = {
     "admin:traffic_server_add", "admin:traffic_reporter_add", "admin:traffic_reporter_delete", "admin:operations_apikey_delete", "admin:subscriptions_node_add",
     "admin:subscriptions_node_delete", "admin:subscriptions_brand_add", "admin:subscriptions_brand_delete", "admin:operations_delivery_add", "admin:operations_delivery_delete",
 }  # fmt: skip
+# Pages of subscribers that are no business of resellers: they name reporters, or change what a quota counts.
+NOT_FOR_RESELLERS = {
+    f"admin:traffic_subscriber_{page}"
+    for page in (
+        "correct",
+        "undo",
+        "name",
+        "forget_name",
+        "history",
+        "move_in",
+        "set_reseller",
+    )
+}
 
 
 def expected(name: str) -> Rights:
+    look, write = of_everybody(name)
+    return (look - {RESELLER}, write - {RESELLER}) if name in NOT_FOR_RESELLERS else (look, write)
+
+
+def of_everybody(name: str) -> Rights:
     if name in TABLE:
         return TABLE[name]
     model = next(model for model in MODELS if name.startswith(f"admin:{model}_"))
@@ -231,13 +253,25 @@ def clients(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> dict[str, Cl
             user.groups.add(Group.objects.get(name=role))
         found[role] = Client()
         found[role].force_login(user)
+    found[RESELLER] = Client()
+    found[RESELLER].force_login(a_reseller())
     return found
+
+
+def a_reseller() -> User:
+    user = User.objects.create_user(RESELLER, is_staff=True)
+    user.groups.add(Group.objects.get(name="operator"))
+    Reseller.objects.create(name=RESELLER, account=user)
+    return user
 
 
 def values_for(name: str) -> dict[str, object]:
     """One object of each model; the address of a page names the object of its model."""
     made: dict[str, Any] = {
-        "traffic_subscriber": Subscriber.objects.create(token=TOKEN, name="Ann"),
+        "traffic_subscriber": Subscriber.objects.create(
+            token=TOKEN, name="Ann", reseller=Reseller.objects.filter(name=RESELLER).first()
+        ),
+        "traffic_reseller": Reseller.objects.create(name="another"),
         "traffic_plan": Plan.objects.create(name="Month"),
         "traffic_serverlimit": ServerLimit.objects.create(name="Berlin", data_limit=1),
         "traffic_server": baker.make(Server, host="vpn.example.com", port=443, protocol="vless"),

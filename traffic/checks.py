@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from django.core.checks import CheckMessage, register
+from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
+from django.core.checks import CheckMessage, Error, register
+from django.utils.module_loading import import_string
 
 from operations.checks import wrong_settings
 
@@ -42,3 +45,18 @@ _CHECKS = {
 @register
 def check_settings(**options: Any) -> list[CheckMessage]:
     return wrong_settings(conf, _CHECKS)
+
+
+_RESELLERS = "traffic.backends.ResellerBackend"
+
+
+@register
+def check_backends(**options: Any) -> list[CheckMessage]:
+    """Without the backend, groups would open to resellers what is not theirs."""
+    order = list(settings.AUTHENTICATION_BACKENDS)
+    later = order[order.index(_RESELLERS) :] if _RESELLERS in order else []
+    granting = [name for name in order if issubclass(import_string(name), ModelBackend)]
+    if all(name in later for name in granting):
+        return []
+    hint = f"Put {_RESELLERS} into AUTHENTICATION_BACKENDS, before every backend that grants permissions."
+    return [Error("The permissions of resellers are not narrowed.", hint=hint, id="traffic.E011")]

@@ -14,7 +14,7 @@ from operations.events import Kind, iso, seconds
 from operations.findings import Condition
 from operations.formatting import written_last_day, written_size
 from operations.wording import Words
-from traffic.models import Reporter, Server, Subscriber
+from traffic.models import Reporter, Reseller, Server, Subscriber
 
 from . import conditions
 
@@ -174,6 +174,38 @@ def _figures(found: Condition) -> dict[str, Any]:
     }
 
 
+def _reseller_people_text(found: Condition) -> str:
+    return gettext("Reseller %(name)s has %(used)d of %(limit)d subscribers.") % {
+        "name": found.subject,
+        "used": found.figures["used"],
+        "limit": found.figures["limit"],
+    }
+
+
+def _reseller_bytes_text(found: Condition) -> str:
+    used, limit = found.figures["used"], found.figures["limit"]
+    text = gettext(
+        "Reseller %(name)s has given out %(percent)d %% of the traffic quota: %(used)s of %(limit)s."
+    )
+    return text % {
+        "name": found.subject,
+        "percent": quota_levels.percent(used, limit),
+        "used": written_size(used),
+        "limit": written_size(limit),
+    }
+
+
+def _reseller_key(found: Condition, _now: datetime) -> str:
+    """A changed quota, or one whose count was restarted, has a new key, so it is reported again."""
+    reseller = cast(Reseller, found.target)
+    restarted = seconds(reseller.restarted_at) if reseller.restarted_at else 0
+    return f"{reseller.pk}:{found.figures['quota']}:{found.figures['limit']}:{restarted}"
+
+
+def _of_reseller(found: Condition) -> dict[str, Any]:
+    return {"reseller": {"id": _id(found), "name": found.subject}, **_figures(found)}
+
+
 def _of_server(found: Condition) -> dict[str, Any]:
     server = cast(Server, found.target)
     return {"server": {"id": server.pk, "name": str(server)}, **_since(found)}
@@ -235,6 +267,29 @@ KINDS = (
         texts={"server-limit-reached": _limit_text},
         key=_server_limit_key,
         data=_of_limit,
+    ),
+    Kind(
+        name="reseller80",
+        # xgettext:no-python-format  # noqa: ERA001
+        label=_("80 % of a reseller's quota is given out"),
+        find=conditions.resellers,
+        texts={
+            "reseller-people-near": _reseller_people_text,
+            "reseller-bytes-near": _reseller_bytes_text,
+        },
+        key=_reseller_key,
+        data=_of_reseller,
+    ),
+    Kind(
+        name="reseller100",
+        label=_("A reseller's quota is used up"),
+        find=conditions.resellers,
+        texts={
+            "reseller-people-reached": _reseller_people_text,
+            "reseller-bytes-reached": _reseller_bytes_text,
+        },
+        key=_reseller_key,
+        data=_of_reseller,
     ),
     Kind(
         name="expiring",

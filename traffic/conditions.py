@@ -6,12 +6,14 @@ from datetime import date, datetime
 from operations.findings import Condition, Level, Watch
 from operations.models import ApiKey
 from operations.quota_levels import Level as FillLevel
+from operations.quota_levels import level as fill_level
 from traffic.conf import conf
 from traffic.figures import overview, statistics
 from traffic.figures import reporters as figures
 from traffic.figures.overview import SILENT
-from traffic.models import Reporter, SetAside, Subscriber
+from traffic.models import Reporter, Reseller, SetAside, Subscriber
 from traffic.people import lapsed, quotas, tidying
+from traffic.people import resellers as quotas_of_resellers
 from traffic.people import server_limits as limits_on_servers
 from traffic.people.quotas import EXPIRES_SOON
 from traffic.periods import DAY
@@ -159,6 +161,30 @@ def server_limits(now: datetime) -> Iterator[Condition]:
             },
             target=person or filled.limit,
         )
+
+
+def resellers(now: datetime) -> Iterator[Condition]:
+    """Quotas of resellers of which at least four fifths are given out."""
+    rows = list(Reseller.objects.exclude(people_limit=None, data_limit=None).order_by("pk"))
+    found = quotas_of_resellers.sums(rows, now) if rows else {}
+    for row in rows:
+        own = found[row.pk]
+        yield from _filled(row, own.people, row.people_limit, is_traffic=False)
+        yield from _filled(row, own.given_out, row.data_limit, is_traffic=True)
+
+
+def _filled(
+    row: Reseller, used: int, limit: int | None, *, is_traffic: bool
+) -> Iterator[Condition]:
+    level = None if limit is None else fill_level(used, limit)
+    if level not in (FillLevel.HIGH, FillLevel.OVER):
+        return
+    is_over = level is FillLevel.OVER
+    code = "reseller-people-reached" if is_over else "reseller-people-near"
+    if is_traffic:
+        code = "reseller-bytes-reached" if is_over else "reseller-bytes-near"
+    figures = {"quota": "bytes" if is_traffic else "people", "used": used, "limit": limit}
+    yield Condition(code=code, subject=str(row), figures=figures, target=row)
 
 
 def lapsed_people(now: datetime) -> Iterator[Condition]:

@@ -4,6 +4,7 @@ import secrets
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -167,6 +168,55 @@ class Plan(Allowance):
         return self.name
 
 
+class Reseller(models.Model):
+    """A member of the staff who sees and manages only the subscribers of their own, with a quota. Rarely written.
+
+    ``carried``: bytes that subscribers used here before they left, less those that subscribers had used before they
+    came. Usage = life of the present subscribers + carried. ``counted_from``: the usage at the last restart; only what
+    is above it counts towards the quota.
+    """
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    account = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        verbose_name=_("account"),
+        null=True,
+        blank=True,
+        related_name="+",
+        db_constraint=False,
+        help_text=_("Who signs in; without an account nobody does, and the subscribers stay."),
+    )
+    people_limit = models.PositiveIntegerField(
+        _("subscribers at most"),
+        null=True,
+        blank=True,
+        help_text=_("Deleted ones do not count; empty = any number."),
+    )
+    data_limit = models.BigIntegerField(
+        _("traffic quota"), null=True, blank=True, help_text=_("Bytes; empty = unlimited.")
+    )
+    note = models.TextField(_("note"), blank=True)
+    carried = models.BigIntegerField(default=0, db_default=0, editable=False)
+    counted_from = models.BigIntegerField(default=0, db_default=0, editable=False)
+    restarted_at = models.DateTimeField(_("count restarted"), null=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("reseller")
+        verbose_name_plural = _("resellers")
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(data_limit=None) | models.Q(data_limit__range=(1, MAX_COUNTER)),
+                name="traffic_reseller_data_limit_is_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Subscriber(Metered):
     """The person behind a ``user_token``. Rarely written, because the counters are in ``Balance``."""
 
@@ -217,6 +267,16 @@ class Subscriber(Metered):
         related_name="subscribers",
         db_constraint=False,
         help_text=_("Sets limit and term when it is applied."),
+    )
+    reseller = models.ForeignKey(
+        Reseller,
+        models.SET_NULL,
+        verbose_name=_("reseller"),
+        null=True,
+        blank=True,
+        related_name="subscribers",
+        db_constraint=False,
+        help_text=_("Who sells to this subscriber; empty = the panel itself."),
     )
     # What a linked panel says of the person, beside the fields above: the stricter applies. Empty = active there.
     suspension = models.CharField(

@@ -268,6 +268,7 @@ CACHES = {
 AUTHENTICATION_BACKENDS = [
     "operations.admin.signing_in.AddressLimit",
     "axes.backends.AxesStandaloneBackend",
+    "traffic.backends.ResellerBackend",
     "operations.admin.signing_in.StaffBackend",
     # Nobody signs in with it any more: it keeps the sessions of older versions alive.
     "django.contrib.auth.backends.ModelBackend",

@@ -35,6 +35,7 @@ from operations import audit
 from operations.admin.pages import AdminPages, admin_pages
 from operations.audit import Action, By, Changes
 from operations.databases.transactions import deadline, write_transaction, write_turn
+from operations.refusals import Refused
 
 from . import chips, columns, once, row_tools
 from .history import Entry, latest, title_of
@@ -264,6 +265,14 @@ class PanelAdmin(ModelAdmin[_M]):
     def has_delete_permission(self, request: HttpRequest, obj: _M | None = None) -> bool:
         return "delete" in self.rights and super().has_delete_permission(request, obj)
 
+    def opens(self, request: HttpRequest, name: str) -> bool:
+        """Whether this user may open the page, or use the action, with this name, if they have its permission."""
+        return True
+
+    def seen_by(self, request: HttpRequest, rows: models.QuerySet[_M]) -> models.QuerySet[_M]:
+        """Those of these rows, deleted or not, that this user may see. Every page and action goes through here."""
+        return rows
+
     # --- Addresses ---
 
     def get_urls(self) -> list[URLPattern]:
@@ -274,15 +283,38 @@ class PanelAdmin(ModelAdmin[_M]):
         if self.has_choice_of_columns:
             listed["columns"] = columns.choose_view
         own = [
-            path(f"{name.replace('_', '-')}/", view(partial(page, self)), name=self.url_name(name))
+            path(
+                f"{name.replace('_', '-')}/",
+                view(partial(self._open, name, page)),
+                name=self.url_name(name),
+            )
             for name, page in listed.items()
         ]
         own += [
-            path(f"<path:object_id>/{name}/", view(partial(page, self)), name=self.url_name(name))
+            path(
+                f"<path:object_id>/{name}/",
+                view(partial(self._open, name, page)),
+                name=self.url_name(name),
+            )
             for name, page in self._all_pages().items()
         ]
         exports = self.exports.urls(self) if self.exports else []
         return [*own, *exports, *super().get_urls()]
+
+    def _open(
+        self, name: str, page: Page, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        if not self.opens(request, name):
+            raise PermissionDenied
+        try:
+            return page(self, request, *args, **kwargs)
+        except Refused as refused:
+            return self._refuse(request, refused)
+
+    def _refuse(self, request: HttpRequest, refused: Refused) -> HttpResponse:
+        """Say why, on the page from which it was asked."""
+        self.message_user(request, str(refused), messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
 
     def _all_pages(self) -> dict[str, Page]:
         found: dict[str, Page] = {}
@@ -305,7 +337,7 @@ class PanelAdmin(ModelAdmin[_M]):
     # --- The list ---
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[_M]:
-        return self.deletion.visible(request, super().get_queryset(request))
+        return self.deletion.visible(request, self.seen_by(request, super().get_queryset(request)))
 
     def get_list_display(self, request: HttpRequest) -> Any:
         shown = super().get_list_display(request)
@@ -333,22 +365,24 @@ class PanelAdmin(ModelAdmin[_M]):
             "empty_text": self.empty_text,
         }
         if self.has_add_permission(request):
-            own["adding"] = self._adding()
+            own["adding"] = self._adding(request)
         if self.exports:
             own["exports"] = self.exports.offered(self, request)
         try:
             response = super().changelist_view(request, own | (extra_context or {}))
         except BAD_FILTER:
             return HttpResponseRedirect(f"{request.path}?e=1")
+        except Refused as refused:
+            return self._refuse(request, refused)
         context = getattr(response, "context_data", None) or {}
         if "cl" in context:
             context |= self._above(request, context["cl"])
         return response
 
-    def _adding(self) -> list[tuple[str, str | Promise]]:
+    def _adding(self, request: HttpRequest) -> list[tuple[str, str | Promise]]:
         """Addresses and labels of the pages of other apps that add rows."""
         labels = (item for added in self.additions for item in added.adding.items())
-        return [(self.list_url(name), label) for name, label in labels]
+        return [(self.list_url(name), label) for name, label in labels if self.opens(request, name)]
 
     def _above(self, request: HttpRequest, cl: ChangeList) -> dict[str, Any]:
         """The context of ``above_list.html``: filters, sums, and the choice of columns."""
@@ -390,6 +424,7 @@ class PanelAdmin(ModelAdmin[_M]):
         found = super().get_actions(request)
         if self.has_change_permission(request):
             found |= {action.__name__: self.get_action(action) for action in self._added_actions()}
+        found = {name: action for name, action in found.items() if self.opens(request, name)}
         return self.deletion.actions(request, found)
 
     def _added_actions(self) -> list[Callable[..., Any]]:
@@ -529,7 +564,9 @@ class PanelAdmin(ModelAdmin[_M]):
         if not deleted:
             return self.checked(request, self.get_object(request, number), permission)
         plain = self.model._default_manager  # noqa: SLF001  Django's own name for it
-        return self.checked(request, find_or_404(plain.all(), number), permission)
+        return self.checked(
+            request, find_or_404(self.seen_by(request, plain.all()), number), permission
+        )
 
     def checked(self, request: HttpRequest, obj: _M | None, permission: str) -> _M:
         if obj is None:

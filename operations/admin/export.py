@@ -72,10 +72,10 @@ def _send(
     exports: Exports, owner: PanelAdmin[Any], request: HttpRequest, name: str, kind: Format
 ) -> HttpResponseBase:
     """All rows that the list shows for the same query, over all its pages."""
+    if not (owner.has_view_permission(request) and owner.opens(request, "export")):
+        raise PermissionDenied
     if name not in exports.labels or kind not in FORMATS:
         raise Http404
-    if not owner.has_view_permission(request):
-        raise PermissionDenied
     try:
         found = owner.get_changelist_instance(request).get_queryset(request)
     except (IncorrectLookupParameters, *BAD_FILTER):

@@ -21,7 +21,8 @@ class AdminPages(msgspec.Struct, frozen=True, kw_only=True):
     ``actions``: of the list, for users who may change rows. ``row_tools``: makes the HTML of a row in the last column of
     the list, as far as this user may use it. ``export_columns``: values of a row by column, as far as this user may
     download them. ``filters``: filters of the list. ``help_texts``: by field name. ``to_hand_out``: the message after an
-    object was added or got a new secret. ``scripts``: static files.
+    object was added or got a new secret. ``scripts``: static files. ``for_owners``: those pages and actions that are also
+    for users who see only the rows that are theirs.
     """
 
     top: tuple[Callable[[HttpRequest, Any], str], ...] = ()
@@ -37,6 +38,7 @@ class AdminPages(msgspec.Struct, frozen=True, kw_only=True):
     help_texts: Mapping[str, str | Promise] = {}
     to_hand_out: Callable[[HttpRequest, Any], str] | None = None
     scripts: tuple[str, ...] = ()
+    for_owners: frozenset[str] = frozenset()
 
 
 def admin_pages(kind: str) -> list[AdminPages]:

@@ -12,6 +12,7 @@ from rest_framework.views import exception_handler
 
 from operations.caches import cache_errors
 from operations.outbound.errors import OutboundError
+from operations.refusals import Refused
 from operations.watch.metrics import REFUSALS
 
 logger = logging.getLogger("xpert.request")
@@ -80,7 +81,9 @@ def only_to_send(method: str | None) -> JsonResponse:
 
 
 def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's handler, plus a 503 for a database or cache that is busy, full or gone."""
+    """DRF's handler, plus a 503 for a database or cache that is busy, full or gone, and a 400 for what is refused."""
+    if isinstance(exc, Refused):
+        exc = exceptions.ValidationError({"detail": str(exc)})
     if isinstance(exc, unavailable_errors()):
         logger.warning("Unavailable: %s", " ".join(str(exc).split())[:200])
         exc = ServiceUnavailable()

@@ -14,6 +14,7 @@ from operations.admin.questions import Confirmation
 from subscriptions import devices
 from subscriptions.models import Device
 from traffic.models import Subscriber
+from traffic.people import resellers
 
 from .hits import app_name
 
@@ -31,8 +32,8 @@ def panel(request: HttpRequest, subscriber: Subscriber) -> str:
             for place, device in enumerate(known)
         ],
         "limit": limit,
-        "may_forget": request.user.has_perm("traffic.change_subscriber")
-        and not subscriber.hidden_at,
+        "may_forget": not subscriber.hidden_at
+        and resellers.may(request.user, "traffic.change_subscriber", subscriber),
     }
     return render_to_string("admin/subscriptions/devices.html", context)
 

@@ -22,6 +22,7 @@ from operations.admin.row_tools import icon
 from operations.databases.transactions import write_transaction
 from subscriptions.serving import public_urls
 from traffic.models import Subscriber
+from traffic.people import resellers
 
 PERMISSION = "traffic.hand_out_link"
 
@@ -40,7 +41,7 @@ def qr_code(url: str) -> SafeString:
 
 
 def row_tools(request: HttpRequest) -> Callable[[Any], str] | None:
-    return _buttons if request.user.has_perm(PERMISSION) else None
+    return _buttons if resellers.may(request.user, PERMISSION) else None
 
 
 def _buttons(subscriber: Subscriber) -> str:
@@ -63,17 +64,21 @@ def _buttons(subscriber: Subscriber) -> str:
 
 def columns(request: HttpRequest) -> Mapping[str, Callable[[Any], Any]]:
     """The column of downloads. Deleted subscribers have no address."""
-    if not request.user.has_perm(PERMISSION):
+    user, url = request.user, url_for(request)
+    if not resellers.may(user, PERMISSION):
         return {}
-    url = url_for(request)
-    return {"subscription_url": lambda row: "" if row.hidden_at else url(row)}
+
+    def value(row: Subscriber) -> str:
+        return url(row) if not row.hidden_at and resellers.may(user, PERMISSION, row) else ""
+
+    return {"subscription_url": value}
 
 
 @method_decorator([require_POST, never_cache])
 def link_view(owner: PanelAdmin[Subscriber], request: HttpRequest, object_id: str) -> HttpResponse:
     """One subscription URL, as JSON for scripts."""
     obj = owner.permitted(request, object_id, "view")
-    if not request.user.has_perm(PERMISSION):
+    if not resellers.may(request.user, PERMISSION, obj):
         raise PermissionDenied
     with write_transaction():
         audit.note(audit.Action.LINK_SHOWN, obj, by(request))

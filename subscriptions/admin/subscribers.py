@@ -13,7 +13,7 @@ from operations.admin.secrets import shown_once
 from operations.formatting import size_of_limit
 from subscriptions.models import SubscriptionHit
 from traffic.models import Subscriber
-from traffic.people import server_limits
+from traffic.people import resellers, server_limits
 
 from . import devices, hand_out
 from .filters import GroupFilter
@@ -25,7 +25,8 @@ _LATEST = 10
 
 def address(request: HttpRequest, subscriber: Subscriber) -> str:
     """The subscription URL as text and as a QR code. It is secret, so only users who may change the subscriber see it."""
-    if subscriber.hidden_at or not request.user.has_perm("traffic.change_subscriber"):
+    may_see = resellers.may(request.user, "traffic.change_subscriber", subscriber)
+    if subscriber.hidden_at or not may_see:
         return ""
     url = hand_out.url_for(request)(subscriber)
     context = {"url": url, "code": hand_out.qr_code(url)}
@@ -79,4 +80,5 @@ PAGES = AdminPages(
     },
     to_hand_out=_to_hand_out,
     scripts=("operations/copy.js", "subscriptions/links.js"),
+    for_owners=frozenset({"link", "forget_device"}),
 )

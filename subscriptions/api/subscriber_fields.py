@@ -21,6 +21,7 @@ from traffic.models import (
     MAX_DEVICES,
     NextPlan,
     Plan,
+    Reseller,
     ServerLimit,
     Subscriber,
     validate_token,
@@ -81,6 +82,7 @@ def _subscriber_json(
         "last_used_at": _moment(usage.last_used_at),
         "created_at": _moment(row.created_at),
         "plan": row.plan.name if row.plan else None,
+        "reseller": row.reseller.name if row.reseller else None,
         "groups": sorted(group.name for group in row.subscription_groups.all()),
         "next_plans": [
             {"plan": following.plan.name, "begins": following.begins, "renews": following.renews}
@@ -173,6 +175,27 @@ class PlanField(serializers.Field[Plan, str, str, Any]):
         return value.name
 
 
+@extend_schema_field(OpenApiTypes.STR)
+class ResellerField(serializers.Field[Reseller, str, str, Any]):
+    """The name of a reseller."""
+
+    default_error_messages = {
+        "invalid": "Expected the name of a reseller.",
+        "unknown": "There is no reseller named {name}.",
+    }
+
+    def to_internal_value(self, data: Any) -> Reseller:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        found = Reseller.objects.filter(name=data).first() if "\0" not in data else None
+        if found is None:
+            self.fail("unknown", name=data[:100])
+        return found
+
+    def to_representation(self, value: Reseller) -> str:
+        return value.name
+
+
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses what it does not know: a field that is misspelt would otherwise be lost without a word."""
 
@@ -226,6 +249,11 @@ class ValuesSerializer(StrictSerializer):
         help_text="How many devices get the list; null: any number.",
     )
     groups = GroupsField(max_length=MAX_GROUPS, required=False, help_text="Names of groups.")
+    reseller = ResellerField(
+        allow_null=True,
+        required=False,
+        help_text="Name of the reseller who sees and manages the subscriber; null: none.",
+    )
 
 
 class SubscriberValuesSerializer(ValuesSerializer):
@@ -317,6 +345,7 @@ class SubscriberSerializer(serializers.Serializer[Any]):
     plan = serializers.CharField(
         allow_null=True, help_text="Name of the plan that was applied last."
     )
+    reseller = serializers.CharField(allow_null=True, help_text="Name of the reseller; null: none.")
     groups = serializers.ListField(child=serializers.CharField())
     next_plans = NextSerializer(many=True, help_text="Plans that are bought ahead, the next first.")
     limits = LimitSerializer(many=True, help_text="Limits on servers.")

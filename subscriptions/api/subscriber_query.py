@@ -33,6 +33,7 @@ class FilterSerializer(StrictSerializer):
     )
     group = TextField(max_length=100, required=False, help_text="Name of a group.")
     plan = TextField(max_length=100, required=False, help_text="Name of a plan.")
+    reseller = TextField(max_length=100, required=False, help_text="Name of a reseller.")
     expires_before = MomentField(
         required=False, help_text="A moment, or a date: whose last day comes before it."
     )
@@ -62,6 +63,9 @@ PARAMETERS = [
     OpenApiParameter("group", {"type": "string", "maxLength": 100}, description="Name of a group."),
     OpenApiParameter("plan", {"type": "string", "maxLength": 100}, description="Name of a plan."),
     OpenApiParameter(
+        "reseller", {"type": "string", "maxLength": 100}, description="Name of a reseller."
+    ),
+    OpenApiParameter(
         "expires_before", {"type": "string"},
         description="A moment, or a date: whose last day comes before it.",
     ),
@@ -86,7 +90,7 @@ class Page(msgspec.Struct, frozen=True):
 
 def loaded(rows: SubscriberQuerySet) -> SubscriberQuerySet:
     """With all that an answer needs, in a few queries however many they are."""
-    found = rows.select_related("balance", "plan")
+    found = rows.select_related("balance", "plan", "reseller")
     return found.prefetch_related("subscription_groups", "next_plans__plan")
 
 
@@ -106,6 +110,7 @@ def matching(
 _LOOKUPS = {
     "group": "subscription_groups__name",
     "plan": "plan__name",
+    "reseller": "reseller__name",
     "expires_before": "expires_at__lt",
     "used_over": "period_used__gt",
     "token": "token",

@@ -85,6 +85,7 @@ class SubscriberEndpoint(OperatorViewSet):
         named: list[Group] | None = told.get("groups", self.groups)
         if self.groups is not None and not (named and set(named) <= set(self.groups)):
             raise ValidationError({"groups": ["Expected groups to which this key is limited."]})
+        self._require_no_reseller(told)
         return named
 
     def require_own_groups(self, told: Mapping[str, Any]) -> None:
@@ -93,10 +94,18 @@ class SubscriberEndpoint(OperatorViewSet):
             return
         if "groups" in told:
             raise ValidationError({"groups": ["A key that is limited to groups cannot set this."]})
+        self._require_no_reseller(told)
         given = Group.objects.filter(plans=told["plan"]) if told.get("plan") else ()
         if not set(given) <= set(self.groups):
             raise ValidationError(
                 {"plan": ["This plan gives groups to which this key is not limited."]}
+            )
+
+    def _require_no_reseller(self, told: Mapping[str, Any]) -> None:
+        """A limited key gives subscribers to nobody: a reseller is not limited to its groups."""
+        if self.groups is not None and "reseller" in told:
+            raise ValidationError(
+                {"reseller": ["A key that is limited to groups cannot set this."]}
             )
 
 

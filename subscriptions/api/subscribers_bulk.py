@@ -1,5 +1,6 @@
 """``/api/xpert/subscribers/bulk``: one action for many, with an answer for each."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from rest_framework.response import Response
 from operations.api import idempotency
 from operations.api.authors import by
 from operations.api.parsers import JSONParser
+from operations.databases.transactions import write_transaction
+from operations.refusals import Refused
 
 from .requests import MAX_ID, json_object
 from .serializers import WholeNumberField
@@ -121,8 +124,22 @@ class BulkSubscriberViewSet(SubscriberEndpoint):
     def _step(self, ids: list[int]) -> list[dict[str, Any]]:
         """What became of each, without a word about a person."""
         present = set(self.mine().visible().filter(pk__in=ids).values_list("pk", flat=True))
-        errors = self._plan.action.do(sorted(present), self._plan.told, by(self.request))
+        errors = self._errors(sorted(present))
         return [_outcome(pk, present, errors) for pk in ids]
+
+    def _errors(self, ids: list[int]) -> Errors:
+        """Do the action. Where a quota has no room for all, each is done that it has room for."""
+        plan, author = self._plan, by(self.request)
+        try:
+            with write_transaction():  # so that nothing is done twice
+                return plan.action.do(ids, plan.told, author)
+        except Refused as refused:
+            if len(ids) == 1:
+                return {ids[0]: {"detail": str(refused)}}
+        found: dict[int, Mapping[str, str]] = {}
+        for pk in ids:
+            found |= self._errors([pk])
+        return found
 
     @cached_property
     def _plan(self) -> Plan:

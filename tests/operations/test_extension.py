@@ -160,7 +160,7 @@ class TestConditions:
         assert sorted(names) == [
             "disk", "expired", "expiring", "gateway", "implausible", "limit100", "limit80", "panel-silent",
             "people-lapsed", "people-unknown", "person-expired", "person-expiring", "person-limit100",
-            "person-limit80", "pull-failing", "reporter-problem", "reporter-silent", "server-down",
+            "person-limit80", "pull-failing", "reporter-problem", "reporter-silent", "reseller100", "reseller80", "server-down",
             "server-limit100", "server-limit80", "server-silent", "server-up", "source-failing", "source-quota",
         ]  # fmt: skip
         assert all(len(name) <= 32 for name in names)

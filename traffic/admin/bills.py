@@ -18,11 +18,16 @@ from operations.units import gigabytes
 from traffic.conf import conf
 from traffic.figures import bills
 from traffic.figures.bills import Month
-from traffic.models import Server, Subscriber
+from traffic.models import Reseller, Server, Subscriber
+from traffic.people import resellers
 
 SUBSCRIBER_COLUMNS = (
     "month", "subscriber_id", "external_id", "name", "upload_bytes", "download_bytes", "corrected_bytes",
     "total_bytes", "total_gb",
+)  # fmt: skip
+RESELLER_COLUMNS = (
+    "month", "reseller_id", "name", "subscribers", "upload_bytes", "download_bytes", "corrected_bytes", "total_bytes",
+    "total_gb",
 )  # fmt: skip
 SERVER_COLUMNS = (
     "month", "server", "port", "protocol", "upload_bytes", "download_bytes", "total_bytes", "total_gb",
@@ -32,11 +37,11 @@ _SHOWN = 1000
 
 
 class _Kind(msgspec.Struct, frozen=True):
-    """``rows``: of a month, each with a ``total``. ``columns`` and ``values``: of the file."""
+    """``rows``: of a month that this user may see, each with a ``total``. ``columns`` and ``values``: of the file."""
 
     name: str
     template: str
-    rows: Callable[[Month], Sequence[Any]]
+    rows: Callable[[Month, HttpRequest], Sequence[Any]]
     columns: tuple[str, ...]
     values: Callable[[Any], tuple[Any, ...]]
 
@@ -44,7 +49,9 @@ class _Kind(msgspec.Struct, frozen=True):
 _SUBSCRIBERS = _Kind(
     "bill-of-subscribers",
     "admin/traffic/bills/subscribers.html",
-    bills.subscribers,
+    lambda month, request: bills.subscribers(
+        month, resellers.seen_by(request.user, Subscriber.objects.all())
+    ),
     SUBSCRIBER_COLUMNS,
     lambda bill: (
         bill.subscriber_id,
@@ -58,10 +65,30 @@ _SUBSCRIBERS = _Kind(
 _SERVERS = _Kind(
     "bill-of-servers",
     "admin/traffic/bills/servers.html",
-    bills.servers,
+    lambda month, _: bills.servers(month),
     SERVER_COLUMNS,
     lambda share: (share.server, share.port, share.protocol, share.upload, share.download),
 )
+
+
+_RESELLERS = _Kind(
+    "bill-of-resellers",
+    "admin/traffic/bills/resellers.html",
+    lambda month, _: bills.resellers(month),
+    RESELLER_COLUMNS,
+    lambda bill: (
+        bill.reseller_id,
+        bill.name,
+        bill.people,
+        bill.upload,
+        bill.download,
+        bill.corrected,
+    ),
+)
+
+
+def resellers_view(owner: PanelAdmin[Reseller], request: HttpRequest) -> HttpResponseBase:
+    return _month_view(owner, request, _RESELLERS)
 
 
 def subscribers_view(owner: PanelAdmin[Subscriber], request: HttpRequest) -> HttpResponseBase:
@@ -79,7 +106,7 @@ def _month_view(owner: PanelAdmin[Any], request: HttpRequest, kind: _Kind) -> Ht
         raise PermissionDenied
     now = timezone.now()
     month = _chosen(request, now)
-    rows = kind.rows(month)
+    rows = kind.rows(month, request)
     if request.GET.get("file") == "csv":
         return download(_table(kind, month, rows), "csv", now)
     context = _context(month, now) | {

@@ -2,21 +2,26 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 
 import msgspec
 from django import forms
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.safestring import SafeString
 
 from operations.extension import Figures, extensions
 from operations.formatting import size_of_limit, with_bars
 from operations.watch import attention
 from traffic.conf import conf
 from traffic.figures import overview, statistics
+from traffic.figures.overview import Used
 from traffic.figures.statistics import Share
+from traffic.models import Reseller
+from traffic.people import resellers
 from traffic.periods import Window, window
 
-from . import series_charts
+from . import reseller_figures, series_charts
 
 DAYS = (1, 7, 30, 90, 365)
 _DEFAULT_DAYS = 7
@@ -39,8 +44,10 @@ def dashboard(request: HttpRequest, context: Figures) -> Figures:
         "day_choices": DAYS,
         "now": now,
         "zone": zone,
-        "attention": attention.items(now, request.user.has_perm),
     }
+    if reseller := resellers.of(request.user):
+        return context | own | _own(reseller, now)
+    own["attention"] = attention.items(now, request.user.has_perm)
     for permission, figures in (
         ("traffic.view_usage", _traffic),
         ("traffic.view_server", _servers),
@@ -54,6 +61,18 @@ def dashboard(request: HttpRequest, context: Figures) -> Figures:
         if request.user.has_perm(card.permission)
     ]
     return context | own | {"cards": [(card.template, card.figures(now)) for card in cards]}
+
+
+def _own(reseller: Reseller, now: datetime) -> Figures:
+    """What resellers see: their own subscribers and their quota, and no figures of the panel."""
+    zone, people = conf.time_zone, reseller.subscribers.visible()
+    top = overview.top_subscribers(now, zone, _TOP, people)
+    return {
+        "reseller": reseller,
+        "quota": reseller_figures.of(reseller),
+        "states": overview.states(now, zone, people),
+        "top_subscribers": _with_limits(top),
+    }
 
 
 def _traffic(chosen: Window) -> Figures:
@@ -79,12 +98,14 @@ def _subscribers(chosen: Window) -> Figures:
     top = overview.top_subscribers(now, zone, _TOP)
     return {
         "states": overview.states(now, zone),
-        "top_subscribers": [
-            (found, size_of_limit(found.period_used, found.data_limit)) for found in top
-        ],
+        "top_subscribers": _with_limits(top),
         "last_reports": overview.last_reports(_TOP),
         "silent_subscribers": overview.silent_subscribers(now, _TOP),
     }
+
+
+def _with_limits(found: Iterable[Used]) -> list[tuple[Used, SafeString]]:
+    return [(one, size_of_limit(one.period_used, one.data_limit)) for one in found]
 
 
 class Protocol(msgspec.Struct, frozen=True):

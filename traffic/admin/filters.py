@@ -15,7 +15,7 @@ from operations.formatting import round_size
 from operations.units import GB
 from traffic.admin.states import STATES
 from traffic.figures import overview, reporters, statistics
-from traffic.models import Plan, Server, Subscriber
+from traffic.models import Plan, Reseller, Server, Subscriber
 from traffic.people import quotas
 from traffic.people.quotas import EXPIRES_SOON, State
 from traffic.periods import window
@@ -216,6 +216,28 @@ class PlanFilter(admin.SimpleListFilter):
     ) -> models.QuerySet[Any]:
         chosen = self.value()
         return queryset.filter(plan=chosen) if chosen and is_id(chosen) else queryset
+
+
+class ResellerFilter(admin.SimpleListFilter):
+    """Subscribers of one reseller, or of none. Not offered while there are no resellers."""
+
+    title = _("reseller")
+    parameter_name = "reseller"
+    template = "admin/operations/folded_filter.html"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, Any]]:
+        if not request.user.has_perm("traffic.view_reseller"):
+            return []
+        found = [(str(pk), name) for pk, name in Reseller.objects.values_list("pk", "name")]
+        return [*found, ("none", _("none"))] if found else []
+
+    def queryset(
+        self, request: HttpRequest, queryset: models.QuerySet[Any]
+    ) -> models.QuerySet[Any]:
+        chosen = self.value() or ""
+        if chosen == "none":
+            return queryset.filter(reseller=None)
+        return queryset.filter(reseller=chosen) if is_id(chosen) else queryset
 
 
 class LastHourFilter(LastUseFilter):

@@ -54,6 +54,9 @@ class PlanForm(_PlanModelForm):
 
 
 class SubscriberForm(ResetFieldsForm):
+    """``refusal``: why saving was refused; the form then shows it."""
+
+    refusal = ""
     data_limit = limit_field()
     expires_at = LastDayField(
         label=_("Last day"),
@@ -68,6 +71,7 @@ class SubscriberForm(ResetFieldsForm):
             "name",
             "token",
             "external_id",
+            "reseller",
             "note",
             "is_active",
             "data_limit",
@@ -101,6 +105,8 @@ class SubscriberForm(ResetFieldsForm):
     def clean(self) -> dict[str, Any]:
         """A plan that is chosen for a new subscriber gives what is left empty here."""
         found = super().clean() or {}
+        if self.refusal:
+            self.add_error(None, self.refusal)
         plan = found.get("plan")
         if plan and self.instance.pk is None:
             given = plans.values(plan, timezone.now())

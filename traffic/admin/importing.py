@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminFileFieldWidget
 from operations.admin.base import PanelAdmin, by
 from operations.admin.questions import asking
 from traffic.models import Subscriber
-from traffic.people import csv_import
+from traffic.people import csv_import, resellers
 
 from . import new_links
 
@@ -83,7 +83,8 @@ def _import(owner: PanelAdmin[Subscriber], request: HttpRequest, content: bytes)
     seed = request.POST.get("seed") or secrets.token_urlsafe()
     parsed = csv_import.read(content, _tokens(seed))
     try:
-        count = csv_import.store(parsed.subscribers.values(), by(request))
+        own = resellers.of(request.user)
+        count = csv_import.store(parsed.subscribers.values(), by(request), own)
     except IntegrityError:
         owner.message_user(
             request,

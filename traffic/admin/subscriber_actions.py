@@ -12,7 +12,7 @@ from unfold.widgets import (
 
 from operations.admin.bulk_actions import BulkAction
 from operations.conf import MAX_DAYS
-from traffic.models import NextPlan, Plan, Subscriber
+from traffic.models import NextPlan, Plan, Reseller, Subscriber
 from traffic.people import changes, next_plans, plans
 
 from . import new_links, previews
@@ -48,6 +48,19 @@ class NextPlanForm(ChosenPlanForm):
         required=False,
         widget=UnfoldBooleanWidget,
         help_text=_("It begins again each time, until it is cancelled."),
+    )
+
+
+class ResellerForm(forms.Form):
+    """The reseller to whom an action moves subscribers."""
+
+    reseller = forms.ModelChoiceField(
+        label=_("Reseller"),
+        queryset=Reseller.objects.order_by("name"),
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        empty_label=_("none: the panel itself"),
+        help_text=_("What they have used so far stays with the reseller whom they leave."),
     )
 
 
@@ -207,6 +220,17 @@ ACTIONS: dict[str, BulkAction] = {
         do=lambda ids, told, by: changes.add_note(ids, told["line"], by),
         form=NoteForm,
     ),
+    "set_reseller": BulkAction(
+        button=_("Move to a reseller"),
+        icon="storefront",
+        question=ngettext_lazy(
+            "Move %d subscriber to a reseller?", "Move %d subscribers to a reseller?"
+        ),
+        text=_("The reseller sees and manages them from now on; their links stay."),
+        done=ngettext_lazy("%d subscriber was moved.", "%d subscribers were moved."),
+        do=changes.edit,
+        form=ResellerForm,
+    ),
     "renew_token": BulkAction(
         button=_("New token"),
         icon="autorenew",
@@ -233,10 +257,15 @@ IN_LIST = (
     "set_reset",
     "restart",
     "add_note",
+    "set_reseller",
     "renew_token",
     "switch_on",
     "switch_off",
 )
+# Those that resellers have for their own subscribers, with the pages of one subscriber and of their list.
+FOR_OWNERS = frozenset(ACTIONS) - {"set_reseller"} | {
+    "usage", "statement", "bill", "import", "export", "columns", "cancel_next_plan", "bring_back", "delete_selected",
+}  # fmt: skip
 # Those that a page has no button for, because its form does the same.
 _OF_THE_LIST = frozenset({"set_limit", "set_reset", "add_note"})
 

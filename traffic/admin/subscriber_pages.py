@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from operations.admin import bulk_actions, questions
 from operations.admin.base import Page, PanelAdmin, by
 from operations.admin.export import links
+from operations.admin.history import Entry
 from operations.admin.ids import find_or_404
 from operations.admin.questions import Change, Confirmation
 from operations.formatting import moment, signed_size, size, size_of_limit, with_bars
@@ -22,7 +23,7 @@ from traffic.conf import conf
 from traffic.figures import reporters, statistics
 from traffic.ledger import lookup
 from traffic.models import Correction, KnownAs, NextPlan, Server, Subscriber
-from traffic.people import adoption, corrections, next_plans
+from traffic.people import adoption, corrections, next_plans, resellers
 from traffic.periods import EPOCH, window
 
 from . import bills, usage_charts
@@ -187,22 +188,35 @@ def usage_view(owner: _Owner, request: HttpRequest, object_id: str) -> HttpRespo
         "title": str(obj),
         "may_change": may_change,
         "may_see_servers": request.user.has_perm("traffic.view_server"),
-        "actions": {name: action for name, action in ACTIONS.items() if is_offered(name, obj)}
+        "actions": {
+            name: action
+            for name, action in ACTIONS.items()
+            if is_offered(name, obj) and owner.opens(request, name)
+        }
         if may_change
         else {},
+        "may_correct": may_change and owner.opens(request, "correct"),
         "corrections": Correction.objects.filter(subscriber=obj),
         "next_plans": obj.next_plans.select_related("plan"),
-        "history": owner.history(obj),
+        "history": _history(owner, request, obj),
         "top": owner.top(request, obj),
         "parts": owner.panels(request, obj),
         "downloads": links(
             owner, "days-365", f"id={obj.pk}{'&shown=deleted' if obj.hidden_at else ''}"
         ),
         **summary(obj),
-        **_reporting(request, obj),
+        **_reporting(owner, request, obj),
         **_figures(obj, chosen_window(request)),
     }
     return owner.render(request, "admin/traffic/subscriber/usage.html", obj, context)
+
+
+def _history(owner: _Owner, request: HttpRequest, obj: Subscriber) -> list[Entry]:
+    """Resellers see what they did themselves: who had the subscriber before is none of their business."""
+    found = owner.history(obj)
+    if resellers.of(request.user) is None:
+        return found
+    return [entry for entry in found if entry.author == request.user.get_username()]
 
 
 def summary(obj: Subscriber) -> dict[str, Any]:
@@ -222,13 +236,16 @@ def summary(obj: Subscriber) -> dict[str, Any]:
     }
 
 
-def _reporting(request: HttpRequest, obj: Subscriber) -> dict[str, Any]:
-    """Who reports about this subscriber, and by which names."""
+def _reporting(owner: _Owner, request: HttpRequest, obj: Subscriber) -> dict[str, Any]:
+    """Who reports about this subscriber, and by which names: nothing for resellers."""
+    if resellers.of(request.user) is not None:
+        return {}
     span = chosen_window(request)
     return {
         "reported": [(name_of(row.reporter), row) for row in reporters.of_subscriber(obj, span)],
         "devices": [(name_of(row), row, state_of(row)) for row in obj.reporters.order_by("pk")],
         "names": KnownAs.objects.filter(subscriber=obj).select_related("reporter__api_key"),
+        "may_name": owner.opens(request, "name"),
         "waiting": reporters.waiting().filter(subscriber=obj),
         "may_decide": request.user.has_perm("traffic.change_reporter"),
         "may_see_reporters": request.user.has_perm("traffic.view_reporter"),

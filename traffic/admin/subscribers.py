@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, cast
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import Count, F
 from django.http import HttpRequest, HttpResponse
@@ -20,6 +21,7 @@ from operations.admin.export import Asked, Exports, ids_in_order
 from operations.databases.exact_sum import ExactSum
 from operations.formatting import left_to_right, moment, size, size_of_limit
 from operations.masks import masked
+from operations.refusals import Refused
 from operations.tables import Table
 from operations.units import exact_size
 from traffic.admin.states import limit_text, state_badge, term
@@ -27,7 +29,7 @@ from traffic.conf import conf
 from traffic.figures import statistics
 from traffic.ledger import recording, retired_tokens
 from traffic.models import Server, Subscriber
-from traffic.people import changes, plans, quotas, subscribers
+from traffic.people import changes, plans, quotas, resellers, subscribers
 from traffic.people.csv_import import COLUMNS
 from traffic.periods import Window, window
 from traffic.querysets import SubscriberQuerySet
@@ -37,6 +39,7 @@ from .filters import (
     DeletedFilter,
     LastUseFilter,
     PlanFilter,
+    ResellerFilter,
     ResetFilter,
     ServerFilter,
     StateFilter,
@@ -45,7 +48,7 @@ from .filters import (
 from .forms import SubscriberForm
 from .importing import import_view
 from .sections import TRAFFIC
-from .subscriber_actions import ACTIONS, is_offered
+from .subscriber_actions import ACTIONS, FOR_OWNERS, is_offered
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -64,6 +67,17 @@ LIST_COLUMNS = (*COLUMNS, "state", "period_used", "life_used", "last_used_at", "
 DAY_COLUMNS = (
     "date", "subscriber_id", "name", "server", "port", "protocol", "upload_bytes", "download_bytes", "connections",
 )  # fmt: skip
+# The others name servers and groups, or what other apps know.
+_FILTERS_OF_RESELLERS = (
+    StateFilter,
+    TrafficFilter,
+    LastUseFilter,
+    ResetFilter,
+    PlanFilter,
+    DeletedFilter,
+)
+# What a quota does not allow, kept at the request while the form is shown again.
+_REFUSAL = "_xpert_refusal"
 # Rows per read while a file is sent.
 _CHUNK = 1000
 
@@ -115,6 +129,7 @@ class SubscriberAdmin(PanelAdmin[Subscriber]):
         ServerFilter,
         ResetFilter,
         PlanFilter,
+        ResellerFilter,
         DeletedFilter,
     )
     search_fields = ("token", "name", "note")
@@ -123,7 +138,7 @@ class SubscriberAdmin(PanelAdmin[Subscriber]):
     )
     readonly_fields = ("masked_token", "limit")
     fieldsets = (
-        (None, {"fields": ("name", "token", "external_id", "note", "is_active")}),
+        (None, {"fields": ("name", "token", "external_id", "reseller", "note", "is_active")}),
         (
             gettext_lazy("Limit"),
             {
@@ -166,13 +181,30 @@ class SubscriberAdmin(PanelAdmin[Subscriber]):
         return subscribers.search(found, search_term, may_see_tokens=may_see), False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Subscriber | None = None) -> Any:
-        """A plan of an existing subscriber changes with the button that applies it."""
+        """Plan and reseller of an existing subscriber change with the buttons that apply the plan and move."""
         found = super().get_readonly_fields(request, obj)
-        return found if obj is None else (*found, "plan")
+        return found if obj is None else (*found, "plan", "reseller")
+
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, *args, **kwargs)
+        form.refusal = getattr(request, _REFUSAL, "")
+        return form
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """What a quota does not allow is said in the form, with everything that was entered."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except Refused as refused:
+            setattr(request, _REFUSAL, str(refused))
+            return super().changeform_view(request, *args, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Subscriber | None = None) -> Any:
         """Users who may only view see neither the token, which opens the subscription, nor the limit in bytes."""
         fieldsets = super().get_fieldsets(request, obj)
+        if resellers.of(request.user) is not None:
+            return _without(fieldsets, "external_id", "reseller")
+        if not request.user.has_perm("traffic.view_reseller"):
+            fieldsets = _without(fieldsets, "reseller")
         if obj is None or self.has_change_permission(request, obj):
             return fieldsets
         shown = {"token": "masked_token", "data_limit": "limit"}
@@ -190,6 +222,51 @@ class SubscriberAdmin(PanelAdmin[Subscriber]):
 
     class Media:
         js = ("operations/terms.js",)
+
+    # Resellers: what is not opened here is closed to them.
+
+    def seen_by(
+        self, request: HttpRequest, rows: models.QuerySet[Subscriber]
+    ) -> models.QuerySet[Subscriber]:
+        return resellers.seen_by(request.user, cast(SubscriberQuerySet, rows))
+
+    def opens(self, request: HttpRequest, name: str) -> bool:
+        if resellers.of(request.user) is None:
+            return name != "set_reseller" or request.user.has_perm("traffic.change_reseller")
+        return name in FOR_OWNERS or any(name in added.for_owners for added in self.additions)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self._may(request, "view") or super().has_module_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Subscriber | None = None) -> bool:
+        return self._may(request, "view", obj) or super().has_view_permission(request, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self._may(request, "add") or super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Subscriber | None = None) -> bool:
+        return self._may(request, "change", obj) or super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Subscriber | None = None) -> bool:
+        return self._may(request, "delete", obj) or super().has_delete_permission(request, obj)
+
+    def _may(self, request: HttpRequest, what: str, obj: Subscriber | None = None) -> bool:
+        is_reseller = resellers.of(request.user) is not None
+        return is_reseller and resellers.may(request.user, f"traffic.{what}_subscriber", obj)
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Filters by servers, groups and resellers are for those who may see these."""
+        found = super().get_list_filter(request)
+        if resellers.of(request.user) is None:
+            return found
+        return [one for one in found if one in _FILTERS_OF_RESELLERS]
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.opens(request, "history"):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
 
     # Columns
 
@@ -234,6 +311,12 @@ class SubscriberAdmin(PanelAdmin[Subscriber]):
 
     def save_model(self, request: HttpRequest, obj: Subscriber, form: Any, change: bool) -> None:
         """Save only the edited fields of an existing subscriber, so that concurrent changes are not overwritten."""
+        if own := resellers.of(request.user):
+            obj.reseller = own
+        with resellers.kept([obj], timezone.now()):
+            self._save(request, obj, form, change=change)
+
+    def _save(self, request: HttpRequest, obj: Subscriber, form: Any, *, change: bool) -> None:
         if not change:
             super().save_model(request, obj, form, change)
             if obj.plan:
@@ -265,6 +348,13 @@ class SubscriberAdmin(PanelAdmin[Subscriber]):
         obj = context["original"]
         own = subscriber_pages.summary(obj) if obj else {}
         return super().render_change_form(request, context | own, *args, **kwargs)
+
+
+def _without(fieldsets: Any, *names: str) -> list[Any]:
+    return [
+        (title, {**options, "fields": [name for name in options["fields"] if name not in names]})
+        for title, options in fieldsets
+    ]
 
 
 def _listed(rows: SubscriberQuerySet, asked: Asked) -> Iterator[Sequence[Any]]:

@@ -3,7 +3,7 @@
 Months are those of UTC: old hours are folded into UTC days, so a month of another zone would change afterwards.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -11,8 +11,8 @@ import msgspec
 from django.db import models
 
 from operations.databases.exact_sum import ExactSum
-from traffic.models import Correction, ServerUsage, Subscriber, Usage
-from traffic.querysets import SumsQuerySet
+from traffic.models import Correction, Reseller, ServerUsage, Subscriber, Usage
+from traffic.querysets import SubscriberQuerySet, SumsQuerySet
 
 from .statistics import Share, shares_of
 
@@ -71,6 +71,24 @@ class Bill(msgspec.Struct, frozen=True):
         return self.upload + self.download + self.corrected
 
 
+class ResellerBill(msgspec.Struct, frozen=True):
+    """Bytes of the present subscribers of a reseller in a month; of those without one if ``reseller_id`` is None.
+
+    ``people``: the number of subscribers with usage.
+    """
+
+    reseller_id: int | None
+    name: str
+    people: int
+    upload: int
+    download: int
+    corrected: int
+
+    @property
+    def total(self) -> int:
+        return self.upload + self.download + self.corrected
+
+
 class Statement(msgspec.Struct, frozen=True):
     """One subscriber's month, by server, with its corrections."""
 
@@ -86,8 +104,11 @@ class Statement(msgspec.Struct, frozen=True):
         return self.used + sum(made.upload + made.download for made in self.corrections)
 
 
-def subscribers(month: Month) -> list[Bill]:
-    """Everybody with usage or corrections in the month, most used first; erased and deleted people too."""
+def subscribers(month: Month, people: SubscriberQuerySet | None = None) -> list[Bill]:
+    """Everybody with usage or corrections in the month, most used first; erased and deleted people too.
+
+    ``people``: of these subscribers alone.
+    """
     used = {
         row["subscriber_id"]: row for row in _in(Usage.objects.all(), month).sums("subscriber_id")
     }
@@ -98,8 +119,33 @@ def subscribers(month: Month) -> list[Bill]:
         .annotate(sum=ExactSum(models.F("upload") + models.F("download")))
     )
     corrected = {pk: int(added) for pk, added in sums}
-    found = [_bill(row, used, corrected) for row in _people({*used, *corrected})]
+    rows = Subscriber.objects.all() if people is None else people
+    found = [_bill(row, used, corrected) for row in _people({*used, *corrected}, rows)]
     return sorted(found, key=lambda bill: (-bill.total, bill.subscriber_id))
+
+
+def resellers(month: Month) -> list[ResellerBill]:
+    """Every reseller, also without usage in the month, most used first."""
+    owned = Subscriber.objects.exclude(reseller=None).values_list("pk", "reseller")
+    seller = dict(owned)
+    by_seller: dict[int | None, list[Bill]] = {}
+    for bill in subscribers(month):
+        by_seller.setdefault(seller.get(bill.subscriber_id), []).append(bill)
+    names: dict[int | None, str] = dict(Reseller.objects.values_list("pk", "name"))
+    known = [*names, *(key for key in by_seller if key not in names)]
+    found = [_of_reseller(key, names.get(key, ""), by_seller.get(key, [])) for key in known]
+    return sorted(found, key=lambda bill: (-bill.total, bill.name))
+
+
+def _of_reseller(key: int | None, name: str, rows: Sequence[Bill]) -> ResellerBill:
+    return ResellerBill(
+        key,
+        name,
+        len(rows),
+        sum(row.upload for row in rows),
+        sum(row.download for row in rows),
+        sum(row.corrected for row in rows),
+    )
 
 
 def servers(month: Month) -> list[Share]:
@@ -129,8 +175,8 @@ def _corrections(month: Month) -> models.QuerySet[Correction]:
     )
 
 
-def _people(ids: set[int]) -> Iterable[Any]:
-    known = Subscriber.objects.values_list("pk", "name", "external_id")
+def _people(ids: set[int], rows: SubscriberQuerySet) -> Iterable[Any]:
+    known = rows.values_list("pk", "name", "external_id")
     return (row for row in known.iterator() if row[0] in ids)
 
 

@@ -144,9 +144,13 @@ def _per_minute(rows: Hours, now: datetime) -> float:
     return reports / ((now - start) / timedelta(minutes=1))
 
 
-def states(now: datetime, zone: ZoneInfo) -> States:
-    """The states of all subscribers that are not deleted, with the same numbers as the list's filters."""
-    found = Subscriber.objects.visible().aggregate(
+def states(now: datetime, zone: ZoneInfo, people: SubscriberQuerySet | None = None) -> States:
+    """The states of all subscribers that are not deleted, with the same numbers as the list's filters.
+
+    ``people``: of these alone.
+    """
+    rows = Subscriber.objects.visible() if people is None else people
+    found = rows.aggregate(
         disabled=Count("pk", filter=quotas.has_state(State.DISABLED, now)),
         expired=Count("pk", filter=quotas.has_state(State.EXPIRED, now)),
         begun=Count("pk", filter=quotas.is_valid(now) & Q(hold_days=None)),
@@ -154,7 +158,7 @@ def states(now: datetime, zone: ZoneInfo) -> States:
         expiring=Count("pk", filter=quotas.expires_between(now, now + 7 * DAY)),
         silent=Count("pk", filter=is_silent(now)),
     )
-    over = _limited(now, zone).aggregate(
+    over = _limited(now, zone, rows).aggregate(
         begun=Count("pk", filter=Q(hold_days=None)),
         on_hold=Count("pk", filter=Q(hold_days__isnull=False)),
     )
@@ -178,18 +182,21 @@ def is_silent(now: datetime) -> Q:
 
 def limited(now: datetime, zone: ZoneInfo) -> int:
     """The number of subscribers over their limit."""
-    return _limited(now, zone).count()
+    return _limited(now, zone, Subscriber.objects.visible()).count()
 
 
-def _limited(now: datetime, zone: ZoneInfo) -> SubscriberQuerySet:
-    candidates = Subscriber.objects.visible().filter(quotas.may_have_reached(Level.OVER))
+def _limited(now: datetime, zone: ZoneInfo, rows: SubscriberQuerySet) -> SubscriberQuerySet:
+    candidates = rows.filter(quotas.may_have_reached(Level.OVER))
     found = quotas.with_usage(candidates, now, zone)
     return found.filter(quotas.has_state(State.LIMITED, now))
 
 
-def top_subscribers(now: datetime, zone: ZoneInfo, limit: int) -> list[Used]:
-    """The subscribers who used most in their current period."""
-    found: Any = quotas.with_usage(Subscriber.objects.visible(), now, zone)
+def top_subscribers(
+    now: datetime, zone: ZoneInfo, limit: int, people: SubscriberQuerySet | None = None
+) -> list[Used]:
+    """The subscribers who used most in their current period. ``people``: of these alone."""
+    rows = Subscriber.objects.visible() if people is None else people
+    found: Any = quotas.with_usage(rows, now, zone)
     return list(found.filter(period_used__gt=0).order_by("-period_used", "pk")[:limit])
 
 

@@ -17,8 +17,12 @@ from traffic.ledger import retired_tokens, terms
 from traffic.ledger.recording import recount_period, restart_period
 from traffic.models import Reset, Server, Subscriber, new_token
 
+from . import resellers
+
 # Rows per transaction; the write lock is released between transactions.
 STEP = 200
+# Fields that the audit trail tells by the name of the row to which they point.
+_TOLD_BY_NAME = frozenset({"plan", "reseller"})
 
 Hideable = TypeVar("Hideable", bound=Subscriber | Server)
 Change = Callable[[Subscriber], Changes | None]
@@ -34,8 +38,9 @@ def _nothing_further(_: Sequence[Subscriber]) -> Mapping[int, Changes]:
 @write_transaction
 def add(subscriber: Subscriber, by: By, further: Further = _nothing_further) -> None:
     """Store a new subscriber. Raises IntegrityError when another has the token or the external id."""
-    subscriber.save(force_insert=True)
-    further([subscriber])
+    with resellers.kept([subscriber], by.now):
+        subscriber.save(force_insert=True)
+        further([subscriber])
     audit.note(Action.ADDED, subscriber, by)
 
 
@@ -47,6 +52,9 @@ def edit(
 ) -> int:
     """Give fields these values; return how many subscribers changed. What a period holds is counted again
     where its beginning moves. Raises IntegrityError when another has the token or the external id.
+
+    This and every other function that gives subscribers something raises Refused where a reseller's quota does not
+    allow it.
     """
     return sum(_edit_step(step, values, by, further) for step in _steps(subscribers))
 
@@ -158,9 +166,10 @@ def _set_hidden(
     locked: models.QuerySet[Hideable], moment: datetime | None, action: Action, by: By
 ) -> int:
     found = list(locked)
-    for row in found:
-        row.hidden_at = moment
-    locked.bulk_update(found, ["hidden_at"])
+    with resellers.kept([row for row in found if isinstance(row, Subscriber)], by.now):
+        for row in found:
+            row.hidden_at = moment
+        locked.bulk_update(found, ["hidden_at"])
     audit.note_many(action, [(row, {}) for row in found], by)
     return len(found)
 
@@ -168,20 +177,34 @@ def _set_hidden(
 @write_transaction
 def _edit_step(step: list[int], values: Mapping[str, Any], by: By, further: Further) -> int:
     rows = list(_locked(Subscriber, step))
-    if "plan" in values:
-        models.prefetch_related_objects(rows, "plan")
-    others = further(rows)
+    if named := _TOLD_BY_NAME & set(values):
+        models.prefetch_related_objects(rows, *sorted(named))
+    with resellers.kept(rows, by.now, values.get("reseller")):
+        made = _edited(rows, values, by, further(rows))
+    _retire_tokens(made)
+    audit.note_many(Action.CHANGED, made, by)
+    return len(made)
+
+
+def _edited(
+    rows: Sequence[Subscriber], values: Mapping[str, Any], by: By, others: Mapping[int, Changes]
+) -> list[tuple[Subscriber, Changes]]:
+    """Store the values; return the rows that changed."""
+    sellers = {row.pk: row.reseller_id for row in rows}
     edited = [(row, _set(row, values)) for row in rows]
-    made = [(row, {**own, **others.get(row.pk, {})}) for row, own in edited]
-    made = [(row, changes) for row, changes in made if changes]
+    every: list[tuple[Subscriber, Changes]] = [
+        (row, {**own, **others.get(row.pk, {})}) for row, own in edited
+    ]
+    made = [(row, changes) for row, changes in every if changes]
     if values:
         Subscriber.objects.bulk_update([row for row, _ in made], list(values))
-    _retire_tokens(made)
     for row, changes in made:
         if moves_period(row, changes):
             recount_period(row, by.now)
-    audit.note_many(Action.CHANGED, made, by)
-    return len(made)
+    resellers.carry(
+        {row.pk: (sellers[row.pk], row.reseller_id) for row, own in made if "reseller" in own}
+    )
+    return made
 
 
 def _set(subscriber: Subscriber, values: Mapping[str, Any]) -> Changes:
@@ -206,12 +229,12 @@ def each(action: Action, subscribers: Iterable[int], change: Change, by: By) -> 
 
 @write_transaction
 def _change_step(action: Action, step: list[int], change: Change, by: By) -> int:
-    made = [
-        (row, changes) for row in _locked(Subscriber, step) if (changes := change(row)) is not None
-    ]
-    if made:
-        fields = {name for _, changes in made for name in changes}
-        Subscriber.objects.bulk_update([row for row, _ in made], sorted(fields))
+    rows = list(_locked(Subscriber, step))
+    with resellers.kept(rows, by.now):
+        made = [(row, changes) for row in rows if (changes := change(row)) is not None]
+        if made:
+            fields = {name for _, changes in made for name in changes}
+            Subscriber.objects.bulk_update([row for row, _ in made], sorted(fields))
     _retire_tokens(made)
     audit.note_many(action, made, by)
     return len(made)

@@ -21,9 +21,11 @@ from operations.databases.transactions import write_transaction
 from operations.tables import FORMULA
 from operations.units import UnitMissing, parse_size
 from traffic.conf import conf
-from traffic.models import MAX_COUNTER, MAX_DEVICES, Subscriber, new_token
+from traffic.models import MAX_COUNTER, MAX_DEVICES, Reseller, Subscriber, new_token
 from traffic.periods import parse_expiry, unix_end
 from traffic.reports import is_token
+
+from . import resellers
 
 MAX_BYTES = 16 * 2**20
 MAX_ROWS = 100_000
@@ -107,10 +109,15 @@ def read(content: bytes, token_of: TokenOf = lambda _: new_token()) -> Parsed:
     return lines.parsed()
 
 
-def store(subscribers: Iterable[Subscriber], by: By) -> int:
-    """Save the result of ``read``, all or nothing; raises IntegrityError if a token is in use by now."""
+def store(subscribers: Iterable[Subscriber], by: By, reseller: Reseller | None = None) -> int:
+    """Save the result of ``read``, all or nothing, as subscribers of this reseller.
+
+    Raises IntegrityError if a token is in use by now, Refused if the reseller's quota does not allow it.
+    """
     rows = list(subscribers)
-    with write_transaction():
+    for row in rows:
+        row.reseller = reseller
+    with write_transaction(), resellers.kept(rows, by.now):
         Subscriber.objects.bulk_create(rows, batch_size=_STEP)
         audit.note_many(Action.ADDED, [(row, {}) for row in rows], by)
     return len(rows)

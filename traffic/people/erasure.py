@@ -39,6 +39,8 @@ from traffic.models import (
     new_token,
 )
 
+from . import resellers
+
 logger = logging.getLogger(__name__)
 # No report or subscription can use these tokens, because a token has no parentheses.
 ANONYMOUS_TOKEN = "(erased)"  # noqa: S105
@@ -93,6 +95,7 @@ def sweep(by: By) -> None:
 @write_transaction
 def _hide(subscriber: Subscriber, by: By) -> None:
     """Replace the token, so that no report finds the subscriber during the move. The new token marks the erasure."""
+    resellers.leave(subscriber.pk)
     Subscriber.objects.filter(pk=subscriber.pk).update(
         hidden_at=by.now,
         is_active=False,

@@ -13,7 +13,7 @@ from traffic.conf import conf
 from traffic.ledger import next_plans as ledger
 from traffic.models import NextPlan, Plan, Subscriber
 
-from . import quotas
+from . import quotas, resellers
 
 
 def add(
@@ -34,13 +34,14 @@ def _add(pk: int, following: NextPlan, by: By) -> int:
     subscriber = Subscriber.objects.visible().select_for_update().filter(pk=pk).first()
     if subscriber is None:
         return 0
-    NextPlan.objects.create(
-        subscriber=subscriber,
-        plan=following.plan,
-        begins=following.begins,
-        renews=following.renews,
-        added_at=by.now,
-    )
+    with resellers.kept([subscriber], by.now):
+        NextPlan.objects.create(
+            subscriber=subscriber,
+            plan=following.plan,
+            begins=following.begins,
+            renews=following.renews,
+            added_at=by.now,
+        )
     Subscriber.objects.filter(pk=pk).update(has_next=True)
     audit.note(Action.CHANGED, subscriber, by, {"next_plan": (None, following.plan)})
     ledger.begin([pk], by.now)
