@@ -32,7 +32,7 @@ SECRETS = (
 )
 # Pages without a subscriber that every member of the staff may open, and those of resellers.
 OPEN = {
-    "admin:index", "admin:password_change", "admin:password_change_done", "admin:login", "admin:search", "admin:jsi18n",
+    "admin:index", "admin:second_factor", "admin:password_change", "admin:password_change_done", "admin:login", "admin:search", "admin:jsi18n",
     "admin:app_list", "admin:traffic_subscriber_add", "admin:traffic_subscriber_import", "admin:traffic_subscriber_bill",
     "admin:traffic_subscriber_changelist",
 }  # fmt: skip
