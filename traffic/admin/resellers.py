@@ -80,7 +80,7 @@ class ResellerAdmin(PanelAdmin[Reseller]):
     form = ResellerForm
     deletion = _Removal()
     change_list_template = "admin/traffic/reseller/change_list.html"
-    list_display = ("name", "signs_in", "people", "active", "quota", "used", "in_all")
+    list_display = ("name", "signs_in", "people", "active", "quota", "used_so_far", "in_all")
     list_select_related = ("account",)
     search_fields = ("name", "account__username", "note")
     readonly_fields = ("state",)
@@ -127,7 +127,7 @@ class ResellerAdmin(PanelAdmin[Reseller]):
         return size_of_limit(obj.sums.given_out, obj.data_limit)
 
     @admin.display(description=gettext_lazy("used"))
-    def used(self, obj: Listed) -> SafeString:
+    def used_so_far(self, obj: Listed) -> SafeString:
         return size(obj.sums.used)
 
     @admin.display(description=gettext_lazy("in all"))
