@@ -23,6 +23,7 @@ _SENTENCES: dict[str, str | Promise] = {
     "bad_place": gettext_lazy("{name} is not a place for servers."),
     "bad_list": gettext_lazy("There is no list {name}."),
     "bad_pattern": gettext_lazy("{name} is not a regular expression, or it could take too long."),
+    "slow": gettext_lazy("A pattern took too long for the names of a list."),
     "bad_country": gettext_lazy("{name} does not name countries by their codes, like DE."),
     "unknown_source": gettext_lazy("There is no source “{name}”."),
     "same_name": gettext_lazy("Two have the same name: {name}."),

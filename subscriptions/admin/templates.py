@@ -19,7 +19,7 @@ from operations.masks import masked
 from subscriptions import list_templates, template_words
 from subscriptions.list_templates import Refused
 from subscriptions.models import Template
-from subscriptions.serving import template_trial
+from subscriptions.serving import custom_lists, template_trial
 from subscriptions.skeletons import ready
 from traffic.models import Subscriber
 from traffic.people import subscribers
@@ -162,7 +162,7 @@ class TemplateAdmin(PanelAdmin[Template]):
         except Refused as refused:
             return {"error": template_words.of_refusal(refused)}
         except Exception as error:  # noqa: BLE001  a template is a stranger; its failure is the answer
-            return {"error": template_words.of_failure(type(error).__name__)}
+            return {"error": template_words.of_failure(custom_lists.code_of(error))}
         return {
             "it": trial,
             "of": str(subscriber) if subscriber else "",

@@ -64,7 +64,7 @@ def _loaded(row: Template) -> InUse | None:
     try:
         skeleton = skeletons.read(row.format, row.text)
     except Exception as error:  # noqa: BLE001  people must get a list
-        list_templates.note_failure(row.pk, _code(error))
+        list_templates.note_failure(row.pk, code_of(error))
         return None
     asks = any(place.sources for place in skeleton.places)
     sources = dict(Source.objects.values_list("pk", "name")) if asks else {}
@@ -72,7 +72,8 @@ def _loaded(row: Template) -> InUse | None:
     return InUse(row.pk, row.format, groups, skeleton, sources)
 
 
-def _code(error: Exception) -> str:
+def code_of(error: Exception) -> str:
+    """Why a template fails, as a code or the name of an exception."""
     problem = getattr(error, "problem", None)
     return str(problem.code) if problem else type(error).__name__
 
@@ -108,7 +109,7 @@ def render(
         except ImproperlyConfigured:
             raise
         except Exception as error:  # noqa: BLE001  people must get a list
-            list_templates.note_failure(used.pk, _code(error))
+            list_templates.note_failure(used.pk, code_of(error))
     return formats.render(format_name, nodes, given_away)
 
 

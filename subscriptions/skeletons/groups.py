@@ -125,7 +125,7 @@ class _Fitting:
             return self.names
         if place.kind == "country" and len(place.words) == 1:
             return self.countries.get(place.words[0], [])
-        return [server.name for server in self._servers if place.holds(server)]
+        return [server.name for server in places.fitting(place, self._servers)]
 
 
 def _settle(

@@ -1,7 +1,8 @@
 """The places of a skeleton: texts like ``<servers>`` and ``<country DE NL>``, and which servers go there. Pure."""
 
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,8 @@ from subscriptions.sources.patterns import PatternError
 
 from .problems import refuse
 
+# Seconds for one pattern and all names of a list.
+_DEADLINE = 1.0
 _PLACE = re.compile(r"<([a-z]+)(?: +(\S.*?))? *>", re.DOTALL)
 _CODE = re.compile(r"[A-Z]{2}", re.ASCII)
 # In the name of a group that is repeated for each country; and its groups as members of others.
@@ -79,6 +82,20 @@ _HOLDS: dict[str, Callable[[Place, Server], bool]] = {
     "source": _by_source,
     "name": _by_name,
 }
+
+
+def fitting(
+    place: Place, servers: Sequence[Server], clock: Callable[[], float] = time.monotonic
+) -> list[Server]:
+    """The servers that go there. Raises SkeletonError if the place's pattern takes too long."""
+    end = clock() + _DEADLINE
+    found = []
+    for server in servers:
+        if place.pattern is not None and clock() > end:
+            raise refuse("slow")
+        if place.holds(server):
+            found.append(server)
+    return found
 
 
 def of_country(code: str) -> Place:

@@ -4,7 +4,7 @@ A configuration with ``<server>`` among its outbounds is repeated for each serve
 with ``<servers>`` occurs once with all of them, for balancers, whose selectors hold places.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -47,11 +47,11 @@ class _Once(msgspec.Struct, frozen=True):
             return
         width = len(str(len(servers)))
         # No tag is the beginning of another, because a selector takes all that begin with it.
-        tags = [f"server-{number:0{width}}" for number in range(1, len(servers) + 1)]
-        tagged = list(zip(tags, servers, strict=True))
+        tags = {each.name: f"server-{number:0{width}}" for number, each in enumerate(servers, 1)}
         others = {key: value for key, value in self.body.items() if key != "outbounds"}
-        parts = document.members(_selected(others, tagged))
-        parts.append(f'"outbounds": [{", ".join(_outbounds(self.body["outbounds"], tagged))}]')
+        parts = document.members(_selected(others, tags, servers))
+        outbounds = ", ".join(_outbounds(self.body["outbounds"], tags, servers))
+        parts.append(f'"outbounds": [{outbounds}]')
         yield f"{{{', '.join(parts)}}}"
 
 
@@ -154,26 +154,28 @@ def _places(value: Any) -> Iterator[places.Place]:
             yield from _places(inner)
 
 
-def _selected(value: Any, tagged: Sequence[tuple[str, Server]]) -> Any:
+def _selected(value: Any, tags: Mapping[str, str], servers: Sequence[Server]) -> Any:
     """The value with tags in place of places. A selector for which no server fits selects all."""
     if isinstance(value, dict):
-        return {key: _selected(inner, tagged) for key, inner in value.items()}
+        return {key: _selected(inner, tags, servers) for key, inner in value.items()}
     if not isinstance(value, list):
         return value
     found: list[Any] = []
     for each in value:
         place = places.place_of(each)
         if place is None:
-            found.append(_selected(each, tagged))
+            found.append(_selected(each, tags, servers))
         else:
-            found += [tag for tag, server in tagged if place.holds(server)]
-    return found if found or not value else [tag for tag, _server in tagged]
+            found += [tags[server.name] for server in places.fitting(place, servers)]
+    return found if found or not value else list(tags.values())
 
 
-def _outbounds(listed: Sequence[Any], tagged: Sequence[tuple[str, Server]]) -> Iterator[str]:
+def _outbounds(
+    listed: Sequence[Any], tags: Mapping[str, str], servers: Sequence[Server]
+) -> Iterator[str]:
     for item in listed:
         if item == _ALL:
-            for tag, server in tagged:
-                yield f'{{"tag": "{tag}"{server.text.removeprefix(_START)}'
+            for server in servers:
+                yield f'{{"tag": "{tags[server.name]}"{server.text.removeprefix(_START)}'
         else:
             yield document.emit(item)

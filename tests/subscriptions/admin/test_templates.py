@@ -127,6 +127,12 @@ class TestSaving:
         admin_client.post(LIST, {"action": "put_to_use", "_selected_action": [first.pk]})
         assert list(Template.objects.filter(in_use=True)) == [first]
 
+    def test_one_is_switched_off_in_the_list(self, admin_client: Client) -> None:
+        it = template()
+        admin_client.post(LIST, {"action": "switch_off", "_selected_action": [it.pk]})
+        it.refresh_from_db()
+        assert not it.in_use
+
     def test_one_of_a_group_leaves_that_of_everybody_alone(self, admin_client: Client) -> None:
         first = template(name="first")
         friends = Group.objects.create(name="friends")

@@ -1,15 +1,18 @@
 """Lists that are made by the operator's templates."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import yaml
+from django.db import OperationalError
 from pytest_django import Settings
 
+from operations.notifications.kinds import kinds
 from subscriptions import conditions, links, list_templates
 from subscriptions.links import Node
-from subscriptions.models import Brand, Edition, Group, Template
+from subscriptions.models import Brand, Edition, Group, ListedQuerySet, Template
 from subscriptions.serving import custom_lists
 from subscriptions.serving.custom_lists import Origins
 from tests.subscriptions.examples import A, B, ask, direct, source, stored, subscriber
@@ -179,6 +182,34 @@ class TestFailures:
         before = Edition.current()
         groups_of()
         assert Edition.current() == before
+
+    def test_the_notification_names_the_template_and_is_one_per_failure(
+        self, person: Subscriber
+    ) -> None:
+        it = template(text="a: [")
+        groups_of()
+        it.refresh_from_db()
+        assert it.failed_at is not None
+        found = [*kinds()["template-failing"].events(it.failed_at)] * 2
+        assert {event.text for event in found} == {
+            "Template mine fails; subscribers get the built-in list."
+        }
+        told = {"template": {"id": it.pk, "name": "mine"}, "error": "bad_yaml"}
+        assert found[0].data == told
+        it.failed_at += timedelta(days=1)
+        it.save()
+        (again,) = kinds()["template-failing"].events(it.failed_at)
+        assert again.key != found[0].key
+
+    def test_a_database_that_cannot_be_written_costs_nobody_the_list(
+        self, person: Subscriber, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def locked(*_: Any, **__: Any) -> int:
+            raise OperationalError("locked")
+
+        template(text="a: [")
+        monkeypatch.setattr(ListedQuerySet, "update_quietly", locked)
+        assert groups_of() == ["Proxy", "Auto"]
 
     def test_one_that_is_not_in_use_is_no_failure(self) -> None:
         template(in_use=False, failure="bad_yaml", failed_at="2026-01-01T00:00:00Z")

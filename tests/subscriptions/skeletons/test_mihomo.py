@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from subscriptions import skeletons
-from subscriptions.skeletons import Server, SkeletonError
+from subscriptions.skeletons import Server, SkeletonError, places
 from tests.subscriptions.skeletons.examples import made, refusal
 
 MAIN = '- {name: Main, type: select, proxies: ["<servers>"]}'
@@ -173,6 +173,16 @@ class TestNames:
     def test_the_groups_of_countries_are_given_away_too(self) -> None:
         text = skeleton('- {name: "<country>", type: select, proxies: ["<servers>"]}', MAIN)
         assert "🇩🇪 de" in skeletons.read("mihomo", text).reserved
+
+
+def test_a_pattern_that_takes_too_long_is_given_up() -> None:
+    place = places.place_of("<name x>")
+    assert place is not None
+    servers = [Server(name, "{}", "trojan") for name in ("x", "y")]
+    assert places.fitting(place, servers, iter([0.0, 0.9, 1.0]).__next__) == servers[:1]
+    with pytest.raises(SkeletonError) as caught:
+        places.fitting(place, servers, iter([0.0, 0.9, 1.1]).__next__)
+    assert caught.value.problem.code == "slow"
 
 
 def test_rules_may_name_a_list_that_the_panel_brings_along() -> None:
