@@ -78,7 +78,9 @@ class TemplateAdmin(PanelAdmin[Template]):
             (add, each.key, Template.Format(each.format).label, _KINDS[each.kind])
             for each in ready.READY
         )
-        return format_html_join("", '<div><a href="{}?ready={}">{}: {}</a></div>', rows)
+        return format_html_join(
+            "", '<div class="xp-ready"><a href="{}?ready={}">{}: {}</a></div>', rows
+        )
 
     @admin.display(description=gettext_lazy("text"))
     def beginning(self, template: Template) -> str:
