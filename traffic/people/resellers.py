@@ -170,7 +170,7 @@ def _locked(ids: Sequence[int]) -> list[Reseller]:
     if not ids:
         return []
     rows = Reseller.objects.filter(pk__in=ids).order_by("pk").select_for_update()
-    return [row for row in rows if not row.people_limit is row.data_limit is None]
+    return [row for row in rows if (row.people_limit, row.data_limit) != (None, None)]
 
 
 def _excess(reseller: Reseller, before: Sums, after: Sums) -> str:
