@@ -67,6 +67,11 @@ def mark_verified(request: HttpRequest, factor: SecondFactor) -> None:
     login_with(request, factor)
 
 
+def is_missing(user: Any) -> bool:
+    """Whether this user must set one up before anything else."""
+    return conf.require_second_factor and bool(user.is_staff) and factor_of(user) is None
+
+
 def without_one() -> models.QuerySet[Any]:
     """Staff who can sign in with a password alone."""
     found = get_user_model()._default_manager.filter(is_staff=True, is_active=True)  # noqa: SLF001

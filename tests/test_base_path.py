@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, Request, Response, Route, sync_playwright
 
 from tests.authenticators import shown
@@ -227,9 +228,15 @@ def test_the_second_factor_is_set_up_and_asked_for(walk: Walk, site: Site) -> No
     page.fill("#id_code", shown(secret, later=-1))
     page.click("form.xp-confirm button[type=submit]")
     page.wait_for_selector("textarea.xp-recovery")
+    violations = Axe().run(page).response["violations"]
+    for name in ("", "codes/", "off/"):
+        page.goto(f"{ROOT}/admin/second-factor/{name}")
+        violations += Axe().run(page).response["violations"]
     page.context.clear_cookies()
     sign_in(page)
     page.wait_for_url(f"{ROOT}/admin/login/code/")
+    violations += Axe().run(page).response["violations"]
+    assert violations == []
     page.fill("#id_code", shown(secret))
     page.click("form:has(#id_code) button[type=submit]")
     page.wait_for_url(f"{ROOT}/admin/")

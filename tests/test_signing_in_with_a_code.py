@@ -278,6 +278,8 @@ def test_whoever_lacks_a_required_factor_sees_only_where_to_set_it_up(
             assert answers(client, route.url) == answers(Client(), route.url), route.name
     page = client.get(HOME).content.decode()
     assert "This panel requires a second factor." in page
+    assert "/admin/traffic/subscriber/" not in page
+    assert 'action="/admin/logout/"' in page
 
 
 def test_a_required_factor_opens_everything_once_it_is_set_up(

@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from operations import second_factor
 from operations.conf import PANEL_LANGUAGES
 from operations.watch import attention
 
@@ -17,6 +18,9 @@ from .base import ModelAdmin, PanelAdmin, Section
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """What this user may see, in the form of the theme's ``SIDEBAR["navigation"]``."""
+    if second_factor.is_missing(request.user):
+        own = reverse("admin:second_factor")
+        return [{"items": [{"title": _("Second factor"), "icon": "phonelink_lock", "link": own}]}]
     overview = {
         "title": _("Overview"),
         "icon": "monitoring",

@@ -41,11 +41,13 @@ class SecondFactorMiddleware:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_: object) -> HttpResponseBase | None:
-        if not conf.require_second_factor or not _is_admin(request):
-            return None
         match = request.resolver_match
-        is_open = match is not None and match.url_name in _OPEN
-        return None if is_open or not _lacks_one(request.user) else _to_set_up()
+        # The user is looked at last, because that costs a query.
+        if not conf.require_second_factor or match is None or match.app_name != "admin":
+            return None
+        if match.url_name in _OPEN or not second_factor.is_missing(request.user):
+            return None
+        return HttpResponseRedirect(reverse("admin:second_factor"))
 
 
 def _believed(request: HttpRequest, user: Any) -> Any:
@@ -54,17 +56,9 @@ def _believed(request: HttpRequest, user: Any) -> Any:
     factor = second_factor.factor_of(user)
     if factor is not None:
         return user if second_factor.is_verified(request, factor) else AnonymousUser()
-    is_shut_out = conf.require_second_factor and _lacks_one(user) and not _is_admin(request)
+    is_shut_out = second_factor.is_missing(user) and not _is_admin(request)
     return AnonymousUser() if is_shut_out else user
-
-
-def _lacks_one(user: Any) -> bool:
-    return bool(user.is_staff) and second_factor.factor_of(user) is None
 
 
 def _is_admin(request: HttpRequest) -> bool:
     return request.resolver_match is not None and request.resolver_match.app_name == "admin"
-
-
-def _to_set_up() -> HttpResponseBase:
-    return HttpResponseRedirect(reverse("admin:second_factor"))
