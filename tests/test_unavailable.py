@@ -89,7 +89,7 @@ def test_signing_in_is_limited_by_address_before_a_password_is_hashed(
     settings.XPERT_RATE_LOGIN = "3/day"
     hashed: list[object] = []
     monkeypatch.setattr(
-        ModelBackend, "authenticate", lambda self, request, **given: hashed.append(given)
+        ModelBackend, "authenticate", lambda self, request, *given, **_: hashed.append(given)
     )
     client = Client()
     for number in range(5):

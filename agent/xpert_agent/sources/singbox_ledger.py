@@ -68,7 +68,7 @@ class Ledger:
         }
         """Closed connections whose last bytes may not have been told."""
         self._closed_as: dict[str, bytes] = {}
-        """Of those: what was told when they closed, undecoded. The same told again needs no decoding."""
+        """The undecoded event with which each of them closed. The same event again needs no decoding."""
         self._missing: set[str] = set()
         self._pages: list[list[Key]] = []
         """The keys of the sums, in the order in which they were seen."""
