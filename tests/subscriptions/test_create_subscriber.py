@@ -8,7 +8,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.subscriptions.examples import subscriber
-from traffic.models import MAX_COUNTER, Subscriber
+from traffic.models import MAX_COUNTER, Reseller, Subscriber
 
 pytestmark = pytest.mark.django_db
 
@@ -143,4 +143,30 @@ def test_all_errors_are_reported_at_once(create: Any) -> None:
         "token: ",
     ):
         assert message.count(part) == 1
+    assert not Subscriber.objects.exists()
+
+
+def test_devices_and_the_reseller_are_given(create: Any) -> None:
+    ivan = Reseller.objects.create(name="Ivan", people_limit=1)
+    create("Anna", "--devices", "3", "--reseller", "Ivan")
+    person = Subscriber.objects.get()
+    assert (person.device_limit, person.reseller) == (3, ivan)
+    with pytest.raises(CommandError, match="The quota of reseller Ivan is used up"):
+        create("Bob", "--reseller", "Ivan")
+    assert Subscriber.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--devices", "0"], "--devices takes 1 to 100"),
+        (["--devices", "101"], "--devices takes 1 to 100"),
+        (["--reseller", "Nobody"], "there is no reseller named 'Nobody'"),
+    ],
+)
+def test_wrong_devices_and_resellers_create_nobody(
+    arguments: list[str], sentence: str, create: Any
+) -> None:
+    with pytest.raises(CommandError, match=sentence):
+        create("Anna", *arguments)
     assert not Subscriber.objects.exists()

@@ -157,9 +157,12 @@ def kept(
     """
     ids = {row.reseller_id for row in subscribers} | {also.pk if also else None}
     limited = _locked([pk for pk in ids if pk is not None])
+    if not limited:
+        yield
+        return
     before = sums(limited, now)
     yield
-    after = sums(limited, now) if limited else {}
+    after = sums(limited, now)
     for reseller in limited:
         if sentence := _excess(reseller, before[reseller.pk], after[reseller.pk]):
             raise Refused(sentence)

@@ -6,13 +6,13 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from operations import audit
-from operations.audit import Action, By
-from operations.databases.transactions import write_transaction
+from operations.audit import By
+from operations.refusals import Refused
 from operations.units import parse_size
 from subscriptions.conf import conf
 from subscriptions.serving.public_urls import local_origin, public_url, subscription_url
-from traffic.models import MAX_COUNTER, Subscriber
+from traffic.models import MAX_COUNTER, MAX_DEVICES, Reseller, Subscriber
+from traffic.people import changes
 from traffic.periods import parse_expiry
 
 
@@ -48,6 +48,15 @@ class Command(BaseCommand):
             metavar="DATE",
             help="last day (2027-01-31, in XPERT_TIME_ZONE) or ISO 8601 moment; default: never",
         )
+        parser.add_argument(
+            "--devices",
+            type=int,
+            metavar="N",
+            help=f"how many devices get the list, 1 to {MAX_DEVICES}; default: any number",
+        )
+        parser.add_argument(
+            "--reseller", metavar="NAME", help="who sees and manages the subscriber; default: none"
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         values, faults = _values(options)
@@ -61,9 +70,10 @@ class Command(BaseCommand):
             }
         if faults:
             raise CommandError(" ".join(faults.values()))
-        with write_transaction():
-            subscriber.save()
-            audit.note(Action.ADDED, subscriber, By("create_subscriber", timezone.now()))
+        try:
+            changes.add(subscriber, By("create_subscriber", timezone.now()))
+        except Refused as refused:
+            raise CommandError(str(refused)) from None
         self.stdout.write(
             f"Subscriber {subscriber.name!r} was created; this is the subscription URL:"
         )
@@ -130,10 +140,29 @@ def _expiry(options: dict[str, Any]) -> datetime | None:
     return moment
 
 
+def _devices(options: dict[str, Any]) -> int | None:
+    number: int | None = options["devices"]
+    if number is not None and not 1 <= number <= MAX_DEVICES:
+        raise ValueError(f"--devices takes 1 to {MAX_DEVICES}; leave it out for any number.")
+    return number
+
+
+def _reseller(options: dict[str, Any]) -> Reseller | None:
+    name: str | None = options["reseller"]
+    if name is None:
+        return None
+    found = Reseller.objects.filter(name=name).first()
+    if found is None:
+        raise ValueError(f"--reseller: there is no reseller named {name!r}.")
+    return found
+
+
 _READERS = {
     "name": _name,
     "data_limit": _limit,
     "reset_day": _day,
     "reset_days": _days,
     "expires_at": _expiry,
+    "device_limit": _devices,
+    "reseller": _reseller,
 }

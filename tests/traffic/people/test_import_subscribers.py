@@ -12,7 +12,7 @@ from pytest_django import Settings
 from operations.audit import By
 from operations.models import AuditEntry
 from tests.traffic.examples import GB, NOW
-from traffic.models import MAX_COUNTER, Subscriber
+from traffic.models import MAX_COUNTER, Reseller, Subscriber
 from traffic.people import csv_import
 
 pytestmark = pytest.mark.django_db
@@ -386,3 +386,14 @@ def test_a_limit_of_devices_is_imported(file: Path) -> None:
 def test_a_limit_of_devices_that_cannot_be_is_refused(file: Path, devices: str) -> None:
     complaints = refused(file, f"name,device_limit\nAnna,{devices}\n")
     assert complaints == "line 2: device_limit: Expected a number of devices from 1 to 100."
+
+
+def test_they_are_given_to_a_reseller_within_the_quota(file: Path) -> None:
+    ivan = Reseller.objects.create(name="Ivan", people_limit=1)
+    with pytest.raises(CommandError, match="at most 1 subscribers"):
+        run(file, "name\nAnna\nBob\n", "--reseller", "Ivan")
+    assert not Subscriber.objects.exists()
+    run(file, "name\nAnna\n", "--reseller", "Ivan")
+    assert Subscriber.objects.get().reseller == ivan
+    with pytest.raises(CommandError, match="there is no reseller named 'Olga'"):
+        run(file, "name\nEva\n", "--reseller", "Olga")

@@ -8,6 +8,8 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from operations.audit import By
+from operations.refusals import Refused
+from traffic.models import Reseller
 from traffic.people import csv_import
 
 
@@ -32,7 +34,12 @@ class Command(BaseCommand):
             "--skip-bad", action="store_true", help="import the good lines even if others are bad"
         )
 
+        parser.add_argument(
+            "--reseller", metavar="NAME", help="who sees and manages them; default: nobody but you"
+        )
+
     def handle(self, *_: Any, file: str, dry_run: bool, skip_bad: bool, **options: Any) -> None:
+        reseller = _reseller(options["reseller"])
         parsed = csv_import.read(_content(file))
         for line, message in parsed.errors:
             self.stderr.write(f"line {line}: {message}" if line else message)
@@ -44,13 +51,22 @@ class Command(BaseCommand):
             return
         try:
             made = csv_import.store(
-                parsed.subscribers.values(), By("import_subscribers", timezone.now())
+                parsed.subscribers.values(), By("import_subscribers", timezone.now()), reseller
             )
+        except Refused as refused:
+            raise CommandError(str(refused)) from None
         except IntegrityError:
             raise CommandError(
                 "Nothing was imported: one of the tokens is already in use. Run the command again."
             ) from None
         self.stdout.write(f"Imported {made} subscribers; {bad} lines were bad.")
+
+
+def _reseller(name: str | None) -> Reseller | None:
+    found = None if name is None else Reseller.objects.filter(name=name).first()
+    if name is not None and found is None:
+        raise CommandError(f"--reseller: there is no reseller named {name!r}.")
+    return found
 
 
 def _content(file: str) -> bytes:
