@@ -33,8 +33,9 @@ _devices = DeviceViewSet.as_view({"get": "list", "delete": "destroy_all"})
 _device = DeviceViewSet.as_view({"get": "retrieve", "delete": "destroy"})
 
 
-def _action(path: str, name: str) -> URLPattern:
-    view = SubscriberViewSet.as_view({"post": name})
+def _action(path: str, name: str, **others: str) -> URLPattern:
+    """``others``: actions by further methods."""
+    view = SubscriberViewSet.as_view({"post": name, **others})
     return re_path(rf"^subscribers/(?P<pk>[^/]+)/{path}/?$", view, name=f"subscriber-{path}")
 
 
@@ -65,7 +66,7 @@ urlpatterns = [
     _action("restart-period", "restart_period"),
     _action("new-token", "new_token"),
     _action("apply-plan", "apply_plan"),
-    _action("next-plan", "next_plan"),
+    _action("next-plan", "next_plan", delete="cancel_next_plans"),
     _action("renew", "renew"),
     _action("correct", "correct"),
     re_path(r"^subscribers/(?P<pk>[^/]+)/devices/?$", _devices, name="devices"),

@@ -48,6 +48,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "subscriptions:devices": (*READ, "DELETE"),
     "subscriptions:device": (*READ, "DELETE"),
     **dict.fromkeys(ACTIONS, ("POST",)),
+    "subscriptions:subscriber-next-plan": ("POST", "DELETE"),
 }
 WITH_A_BODY = {
     "traffic:webhook": "post",

@@ -23,3 +23,16 @@ def path_number(pk: str) -> int:
     """The id in a path; 0, which nobody has, for what is none."""
     number = int(pk) if pk.isascii() and pk.isdigit() and len(pk) <= 19 else 0
     return number if number <= MAX_ID else 0
+
+
+def query_number(request: Request, name: str) -> int | None:
+    """The id in the query; None without it. Raises ValidationError when it is not an id, or stands beside others."""
+    given = request.query_params
+    if unknown := sorted(set(given) - {name}):
+        raise ValidationError({unknown[0][:100]: ["This cannot be sent."]})
+    if name not in given:
+        return None
+    number = path_number(given[name])
+    if not number or len(given.getlist(name)) > 1:
+        raise ValidationError({name: ["Expected one id."]})
+    return number

@@ -85,7 +85,12 @@ def _subscriber_json(
         "reseller": row.reseller.name if row.reseller else None,
         "groups": sorted(group.name for group in row.subscription_groups.all()),
         "next_plans": [
-            {"plan": following.plan.name, "begins": following.begins, "renews": following.renews}
+            {
+                "id": following.pk,
+                "plan": following.plan.name,
+                "begins": following.begins,
+                "renews": following.renews,
+            }
             for following in row.next_plans.all()
         ],
         "limits": [_limit_json(one) for one in limits],
@@ -296,6 +301,7 @@ class RenewalSerializer(StrictSerializer):
 class NextSerializer(serializers.Serializer[Any]):
     """A plan that is bought ahead."""
 
+    id = serializers.IntegerField(help_text="To cancel it.")
     plan = serializers.CharField()
     begins = serializers.ChoiceField(NextPlan.Begins.values)
     renews = serializers.BooleanField()

@@ -6,7 +6,13 @@ from typing import Any
 from django.db import IntegrityError
 from django.utils import timezone
 from django.utils.functional import cached_property
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+)
 from rest_framework import status
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
@@ -20,12 +26,12 @@ from operations.api.viewsets import OperatorViewSet
 from subscriptions.key_options import GROUPS, groups_of, within
 from subscriptions.models import Group
 from subscriptions.serving.public_urls import public_url
-from traffic.models import Subscriber
-from traffic.people import changes, plans
+from traffic.models import NextPlan, Subscriber
+from traffic.people import changes, next_plans, plans
 from traffic.querysets import SubscriberQuerySet
 
 from . import subscriber_query
-from .requests import ID, json_object, path_number
+from .requests import ID, json_object, path_number, query_number
 from .subscriber_actions import ACTIONS, joining
 from .subscriber_fields import (
     CorrectionSerializer,
@@ -121,6 +127,7 @@ class SubscriberViewSet(SubscriberEndpoint):
         "destroy": "traffic.delete_subscriber",
         "apply_plan": CHANGE,
         "next_plan": CHANGE,
+        "cancel_next_plans": CHANGE,
         "renew": CHANGE,
         "extend": CHANGE,
         "restart_period": CHANGE,
@@ -229,6 +236,27 @@ class SubscriberViewSet(SubscriberEndpoint):
     )
     def next_plan(self, request: Request, pk: str) -> Response:
         return self._acted("next-plan", pk)
+
+    @extend_schema(
+        operation_id="cancel_next_plans",
+        description="Cancel the plan that is bought ahead with this `next`, an id of `next_plans`; without it all of "
+        "them. The plan that runs now stays. Plans that have begun, or were cancelled before, are not an error.",
+        parameters=[
+            ID,
+            OpenApiParameter(
+                "next", OpenApiTypes.INT, description="The id of one of `next_plans`."
+            ),
+        ],
+        responses={200: SubscriberSerializer, **OPERATOR_ERRORS, **NOT_FOUND},
+    )
+    def cancel_next_plans(self, request: Request, pk: str) -> Response:
+        number, chosen = self._visible(pk), query_number(request, "next")
+        rows = NextPlan.objects.filter(subscriber=number)
+        if chosen is not None:
+            rows = rows.filter(pk=chosen)
+        for following in rows.select_related("plan"):
+            next_plans.cancel(following, by(request))
+        return self._answer(number)
 
     @extend_schema(
         operation_id="renew_subscriber",

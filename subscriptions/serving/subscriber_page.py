@@ -21,7 +21,7 @@ from operations import quota_levels
 from operations.extension import extensions
 from subscriptions import telling
 from subscriptions.conf import LANGUAGES, conf
-from subscriptions.models import Brand
+from subscriptions.models import Brand, Device
 from traffic import agent_program
 from traffic.conf import conf as traffic_conf
 from traffic.figures import statistics
@@ -171,6 +171,7 @@ def _context(view: View) -> dict[str, Any]:
         "state_text": notices.text(state, view.language),
         "usage": _usage(view),
         "limits": _limits(view),
+        "devices": _devices(view),
         "next_plan": view.subscriber.next_plans.first() if view.subscriber.has_next else None,
         "times": _times(view),
         "chart": chart_of(days),
@@ -298,6 +299,32 @@ def _shown(one: Filled, view: View) -> ShownLimit:
         level=one.level,
         resets=_time(one.resets_at, view),
     )
+
+
+class ShownDevice(msgspec.Struct, frozen=True):
+    """A device that fetched the list. ``is_served``: it is among the first, which get the list."""
+
+    name: str
+    system: str
+    is_served: bool
+    seen: "Time | None"
+
+
+def _devices(view: View) -> list[ShownDevice]:
+    """Nothing while the subscriber's devices are not limited."""
+    limit = view.subscriber.device_limit
+    if limit is None:
+        return []
+    found = Device.objects.filter(subscriber=view.subscriber)
+    return [
+        ShownDevice(
+            name=device.model or pgettext("page", "Device"),
+            system=f"{device.system} {device.system_version}".strip(),
+            is_served=place < limit,
+            seen=_time(device.last_seen, view),
+        )
+        for place, device in enumerate(found)
+    ]
 
 
 def _times(view: View) -> dict[str, Any]:

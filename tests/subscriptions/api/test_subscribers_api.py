@@ -774,3 +774,56 @@ def test_a_plan_is_changed_by_applying_it(manager: Client) -> None:
     a_plan()
     answer = send(manager, one(subscriber("ann")), {"plan": "Month"}, "PATCH")
     assert (answer.status_code, list(answer.json())) == (400, ["plan"])
+
+
+# --- plans that are bought ahead ----------------------------------------------
+
+
+def bought_ahead(manager: Client, ann: Subscriber, count: int = 2) -> list[int]:
+    for number in range(count):
+        send(manager, one(ann, "next-plan"), {"plan": "Month", "renews": number == 1})
+    answer = manager.get(one(ann)).json()
+    assert [row["plan"] for row in answer["next_plans"]] == ["Month"] * count
+    return [row["id"] for row in answer["next_plans"]]
+
+
+def test_a_plan_that_is_bought_ahead_is_cancelled(manager: Client) -> None:
+    a_plan()
+    ann = subscriber("ann", expires_at=soon(5))
+    first, second = bought_ahead(manager, ann)
+    answer = manager.delete(f"{one(ann, 'next-plan')}?next={first}")
+    assert answer.status_code == 200
+    assert [row["id"] for row in answer.json()["next_plans"]] == [second]
+    repeated = manager.delete(f"{one(ann, 'next-plan')}?next={first}")
+    assert repeated.json() == answer.json()
+    assert AuditEntry.objects.latest("id").changes == {"next_plan": ["Month", None]}
+
+
+def test_all_plans_that_are_bought_ahead_are_cancelled(manager: Client) -> None:
+    a_plan()
+    ann = subscriber("ann", expires_at=soon(5))
+    bought_ahead(manager, ann)
+    assert manager.delete(one(ann, "next-plan")).json()["next_plans"] == []
+    ann.refresh_from_db()
+    assert not ann.has_next
+
+
+@pytest.mark.parametrize(
+    "query", ["next=", "next=x", "next=-1", "next=1&next=2", "nxt=1", "next=0"]
+)
+def test_a_misspelt_question_cancels_nothing(manager: Client, query: str) -> None:
+    a_plan()
+    ann = subscriber("ann", expires_at=soon(5))
+    bought_ahead(manager, ann, 1)
+    assert manager.delete(f"{one(ann, 'next-plan')}?{query}").status_code == 400
+    assert len(manager.get(one(ann)).json()["next_plans"]) == 1
+
+
+def test_a_plan_of_somebody_else_is_not_cancelled(manager: Client, reader: Client) -> None:
+    a_plan()
+    ann, bob = (subscriber(name, expires_at=soon(5)) for name in ("ann", "bob"))
+    (following,) = bought_ahead(manager, ann, 1)
+    assert manager.delete(f"{one(bob, 'next-plan')}?next={following}").status_code == 200
+    assert reader.delete(one(ann, "next-plan")).status_code == 403
+    assert len(manager.get(one(ann)).json()["next_plans"]) == 1
+    assert manager.delete(f"{URL}/999/next-plan").status_code == 404

@@ -19,7 +19,7 @@ from django.test import Client
 from django.utils import timezone, translation
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from subscriptions.models import Brand, Endpoint, SubscriptionHit
+from subscriptions.models import Brand, Device, Endpoint, SubscriptionHit
 from subscriptions.serving import subscriber_page
 from subscriptions.serving.app_links import APPS
 from subscriptions.serving.hits import writer
@@ -782,3 +782,29 @@ def test_without_an_agent_there_is_no_line_for_computers(
     person: Subscriber,
 ) -> None:
     assert "xpert-agent" not in browse().content.decode()
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", "does not get the list"), ("ru", "не получает список"), ("fa", "فهرست را نمی‌گیرد")],
+)
+def test_devices_are_listed_where_they_are_limited(
+    person: Subscriber, language: str, words: str
+) -> None:
+    now = timezone.now()
+    for number, model in enumerate(("Pixel", "<b>iPad</b>", "")):
+        Device.objects.create(
+            subscriber=person, fingerprint=str(number), model=model, system="Android", system_version="14",
+            first_seen=now, last_seen=now,
+        )  # fmt: skip
+    assert "Pixel" not in shown(lang=language)
+    Subscriber.objects.update(device_limit=2)
+    page = shown(lang=language)
+    assert "Pixel Android 14" in page
+    assert page.count(words) == 1
+    assert b"<b>iPad" not in browse(lang=language).content
+
+
+def test_a_limit_of_devices_without_devices_is_explained(person: Subscriber) -> None:
+    Subscriber.objects.update(device_limit=1)
+    assert "the first 1 gets the list" in shown()
