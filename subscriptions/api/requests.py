@@ -26,7 +26,7 @@ def path_number(pk: str) -> int:
 
 
 def query_number(request: Request, name: str) -> int | None:
-    """The id in the query; None without it. Raises ValidationError when it is not an id, or stands beside others."""
+    """The id in the query; None without it. Raises ValidationError for anything else in the query."""
     given = request.query_params
     if unknown := sorted(set(given) - {name}):
         raise ValidationError({unknown[0][:100]: ["This cannot be sent."]})
