@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from django.db import OperationalError, connection
+from django.db import InternalError, OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 
 from . import postgresql, sqlite
@@ -17,6 +17,10 @@ class Engine(Protocol):
     """Locks the rows that a SELECT finds; empty where writers are alone anyway."""
     GREATEST: str
     """The SQL function that returns the greatest of its arguments."""
+    ROWS: int
+    """Rows per statement, at most; a power of two."""
+    WRITERS: int
+    """Over how many rows writers spread a sum to which all of them add; 1 where writers are alone anyway."""
 
     def size(self) -> int:
         """Bytes that the database takes on disk."""
@@ -30,8 +34,20 @@ class Engine(Protocol):
     def may_be_retried(self, error: OperationalError) -> bool:
         """Whether the database aborted the transaction in favour of another one, so that it can be run again."""
 
+    def is_lost_commit(self, error: InternalError) -> bool:
+        """Whether the connection to a part of the database was lost at COMMIT, so that it is unknown what was written."""
+
+    def is_about_a_part(self, error: Exception) -> bool:
+        """Whether only a part of the database does not answer and the whole transaction was rolled back.
+
+        Then other rows of the same transaction can be written without those that are kept there.
+        """
+
     def send(self, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> None:
         """Execute SQL that uses ``PLACEHOLDER``."""
+
+    def can_lock_many(self) -> bool:
+        """Whether one SELECT can lock rows of many subscribers. It cannot where they are on several nodes."""
 
     def hold_off_writers(self, tables: Sequence[str]) -> None:
         """Keep all others from changing these tables until this transaction ends."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import ParamSpec, TypeVar, overload
 
-from django.db import OperationalError, connection, transaction
+from django.db import InternalError, OperationalError, connection, transaction
 
 from . import engine
 
@@ -47,11 +47,14 @@ def write_turn(until: float) -> AbstractContextManager[None]:
 
 @contextmanager
 def _block(until: float, *, savepoint: bool = True) -> Iterator[None]:
-    with (
-        write_turn(until),
-        transaction.atomic(durable=not connection.in_atomic_block, savepoint=savepoint),
-    ):
-        yield
+    with write_turn(until):
+        try:
+            with transaction.atomic(durable=not connection.in_atomic_block, savepoint=savepoint):
+                yield
+        except InternalError as error:
+            if not engine.current().is_lost_commit(error):
+                raise
+            raise OperationalError(str(error)) from error.__cause__
 
 
 def _function(work: Callable[P, R]) -> Callable[P, R]:

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from django.db import InterfaceError, OperationalError
 
+from operations.databases import engine
 from operations.databases.transactions import deadline, write_turn
 from traffic import metrics
 
@@ -166,13 +167,19 @@ def _write_group(group: list[_Request[Any]]) -> list[Written[Any]]:
     try:
         return [_write(group)]
     except (OperationalError, InterfaceError) as error:
+        if len(group) > 1 and engine.current().is_about_a_part(error):
+            return _write_each(group)
         # Busy, full or gone, for all of them. If the connection was lost at COMMIT, it is unknown what
         # was counted, so only senders of an event id can safely try again.
         for request in group:
             request.fail(error)
         return []
     except Exception:  # noqa: BLE001  whatever it is, it is one request's: each finds out by itself
-        return [written for request in group for written in _write_alone(request)]
+        return _write_each(group)
+
+
+def _write_each(group: list[_Request[Any]]) -> list[Written[Any]]:
+    return [written for request in group for written in _write_alone(request)]
 
 
 def _write_alone(request: _Request[Any]) -> list[Written[Any]]:

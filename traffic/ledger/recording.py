@@ -206,6 +206,7 @@ def write_inside(works: Sequence[Work[R]], desk: Desk, *, careful: bool) -> Writ
         work.settle(list(islice(rest, len(part)))) for work, part in zip(works, parts, strict=True)
     ]
     desk.write_told()
+    group.add_server_usage(careful=careful)
     return Written(results, group.reports, outcomes)
 
 
@@ -231,6 +232,7 @@ class _Group:
         self.outcomes: list[Outcome] = []
         self.usage: dict[UsageKey, Sums] = {}
         self.servers: dict[ServerKey, Sums] = {}
+        self.new_records: Mapping[ServerKey, int] = {}
         self.balances: dict[int, BalanceSums] = {}
         self.hours: dict[tuple[int, int], int] = {}
 
@@ -249,9 +251,7 @@ class _Group:
             self._note_implausible()
         self._sum_up()
         self._refuse_impossible_sums(careful=careful)
-        add_server_usage = rollups.spread_server_usage if careful else rollups.add_server_usage
-        new_records = rollups.add_usage(self.usage)
-        add_server_usage(self.servers, new_records)
+        self.new_records = rollups.add_usage(self.usage)
         stored = rollups.add_balances(self.balances)
         self._begin_terms()
         self._begin_next_plans()
@@ -260,6 +260,10 @@ class _Group:
         if not careful:
             self._look_for_implausible(stored)
         return self.outcomes
+
+    def add_server_usage(self, *, careful: bool) -> None:
+        add = rollups.spread_server_usage if careful else rollups.add_server_usage
+        add(self.servers, self.new_records)
 
     def _make_servers(self) -> None:
         """Those that are not known yet, unless their subscriber has named too many."""
@@ -416,8 +420,7 @@ class _Group:
             for report in self.reports
             if report.user_token in self.subscribers
         }
-        balances = Balance.objects.filter(subscriber__in=subscribers).order_by("pk")
-        for balance in balances.select_for_update():
+        for balance in rollups.lock_balances(subscribers):
             self.balances[balance.subscriber_id] = BalanceSums(
                 balance.life_upload, balance.life_download
             )

@@ -82,7 +82,16 @@ def delete_records(days: int, now: datetime, progress: Progress = int) -> int:
 
 def fold(now: datetime, progress: Progress = int) -> int:
     """Add the hours of days that ended more than 32 days ago to their day; return how many records were folded."""
+    gather(now)
     return sum(_steps(_fold_step, _foldable(fold_edge(now)), progress))
+
+
+def gather(now: datetime, progress: Progress = int) -> int:
+    """Put together what writers have spread over slots, of the hours that are over; return how many rows that were."""
+    edge = floor_hour(now)
+    spread = ServerUsage.objects.filter(hour__lt=edge, slot__lt=rollups.SLOT)
+    spans = [Span(server, start, edge) for server, start in _starts(spread)]
+    return sum(_steps(_gather_step, spans, progress))
 
 
 def drop_events(now: datetime, progress: Progress = int) -> int:
@@ -120,7 +129,7 @@ def _foldable(edge: datetime) -> Iterator[Span]:
     old = ServerUsage.objects.filter(hour__lt=edge)
     too_large: dict[int, set[datetime]] = defaultdict(set)
     for server, hour in old.filter(
-        Q(upload__gt=_FOLDABLE) | Q(download__gt=_FOLDABLE) | Q(slot__gt=0)
+        Q(upload__gt=_FOLDABLE) | Q(download__gt=_FOLDABLE) | ~Q(slot=rollups.SLOT)
     ).values_list("server", "hour"):
         too_large[server].add(floor_day(hour))
     hours = old.annotate(hour_of_day=ExpressionWrapper(F("hour") % 24, output_field=IntegerField()))
@@ -141,7 +150,6 @@ def _steps(step: Callable[[Span], int], spans: Iterable[Span], progress: Progres
 @write_transaction
 def _delete_step(span: Span) -> int:
     taken = rollups.take_usage(*_in_hours(span), limit=STEP)
-    _take_from_server(span.server, taken)
     _forget_who_told(span.server, taken)
     sums: dict[int, Sums] = defaultdict(Sums)
     for row in taken:
@@ -151,6 +159,7 @@ def _delete_step(span: Span) -> int:
     look_for_last_use(
         [pk for pk, moment in last_used.items() if moment is not None and moment <= sums[pk].last]
     )
+    _take_from_server(span.server, taken)
     return len(taken)
 
 
@@ -177,13 +186,18 @@ def _fold_step(span: Span) -> int:
     return len(taken)
 
 
+@write_transaction
+def _gather_step(span: Span) -> int:
+    return rollups.gather_server_usage(span.server, span.start, span.end, limit=STEP)
+
+
 def _take_from_server(server: int, taken: Iterable[Taken]) -> None:
     sums: dict[rollups.ServerKey, Sums] = defaultdict(Sums)
     records: dict[rollups.ServerKey, int] = defaultdict(int)
     for row in taken:
         sums[server, row.hour].add(row.upload, row.download, row.reports, 0)
         records[server, row.hour] += 1
-    rollups.spread_server_usage(sums, records, sign="-")
+    rollups.spread_server_usage(sums, records, sign=-1)
     rollups.drop_empty_server_usage(server, [hour for _, hour in sums])
 
 

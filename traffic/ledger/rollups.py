@@ -5,7 +5,10 @@ function takes its rows by key, once each, and sends them sorted, so that two wr
 lock in the same order and never deadlock. Call them inside a transaction.
 """
 
-from collections import Counter
+import os
+import socket
+import zlib
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -39,13 +42,12 @@ ServerKey = tuple[int, int]  # server id, hour since 1970
 EventKey = tuple[int, str]  # subscriber id, event id
 LimitKey = tuple[int, int]  # subscriber id or NOBODY, limit id
 ToldKey = tuple[int, int, int, int]  # subscriber id, server id, reporter id, day since 1970
-Sign = Literal["+", "-"]
+Sign = Literal[1, -1]
 
-# Rows per statement. Small statements have any size, larger ones a power of two, because SQLite keeps 128 compiled
-# statements per thread, and one with a thousand rows takes 600 kB.
-_ROWS = 128
+# Small statements have any size, larger ones a power of two, so that the same texts come again and again.
 _FEW = 16
-# The only slot of a server and hour, unless a counter would exceed its limit.
+# Where the sum of a server and hour stands, with the slots after it if a counter would exceed its limit. Before it are
+# those to which writers add.
 SLOT = 0
 
 
@@ -67,6 +69,7 @@ class Rollup(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     ``key`` finds the stored row; ``added`` are added to it, ``capped`` too, up to MAX_COUNTER; of ``latest`` the greater
     stays, ``replaced`` are set, ``kept`` are stored with a new row only. ``returned``: columns that come back for each row that was written.
+    ``is_locking``: without any change, the stored rows are locked.
     The values of a row are in the order of ``columns``.
     """
 
@@ -79,6 +82,7 @@ class Rollup(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     kept: tuple[str, ...] = ()
     period: Period | None = None
     returned: tuple[str, ...] = ()
+    is_locking: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -158,6 +162,8 @@ TOLD = Rollup(
     capped=("upload", "download", "control_upload", "control_download"),
 )
 NEW_METERS = Rollup(model=Meter, key=("subscriber_id", "key"), returned=("subscriber_id", "key"))
+# Locks the existing rows as well, and returns only the new ones.
+LOCKED_METERS = msgspec.structs.replace(NEW_METERS, is_locking=True)
 
 
 class LastReading(msgspec.Struct, frozen=True, gc=False):
@@ -366,8 +372,7 @@ def claim_events(keys: Collection[EventKey], hour: int) -> set[EventKey]:
     return set(_merge(EVENTS, [(*key, hour) for key in sorted(keys)]))
 
 
-def _find_meters(keys: Iterable[EventKey]) -> dict[EventKey, LastReading]:
-    lock = engine.current().FOR_UPDATE
+def _find_meters(keys: Iterable[EventKey], lock: str) -> dict[EventKey, LastReading]:
     found: dict[EventKey, LastReading] = {}
     for chunk in _chunks(sorted(keys) if lock else list(keys)):
         sql = _look_up_pairs(connection.vendor, lock, len(chunk))
@@ -381,13 +386,26 @@ def lock_meters(keys: Collection[EventKey]) -> dict[EventKey, LastReading]:
 
     On engines with parallel writers, missing rows are created first: otherwise two writers would each take a first reading.
     """
-    found = _find_meters(keys)
-    if not engine.current().FOR_UPDATE:
+    if not engine.current().can_lock_many():
+        made = set(_merge(LOCKED_METERS, sorted(keys)))
+        return _find_meters([key for key in keys if key not in made], "")
+    lock = engine.current().FOR_UPDATE
+    found = _find_meters(keys, lock)
+    if not lock:
         return found
     if missing := sorted(key for key in keys if key not in found):
         made = set(_merge(NEW_METERS, missing))
-        found |= _find_meters(key for key in missing if key not in made)
+        found |= _find_meters([key for key in missing if key not in made], lock)
     return found
+
+
+def lock_balances(subscribers: Iterable[int]) -> list[Balance]:
+    """The existing balances, locked against other writers until the end of this transaction."""
+    rows = Balance.objects.filter(subscriber__in=subscribers).order_by("pk")
+    if engine.current().can_lock_many():
+        return list(rows.select_for_update())
+    rows.update(life_reports=models.F("life_reports"))
+    return list(rows)
 
 
 def write_meters(rows: Iterable[MeterRow]) -> None:
@@ -421,21 +439,32 @@ def add_usage(sums: Mapping[UsageKey, Sums]) -> Counter[ServerKey]:
     )
 
 
-def add_server_usage(
-    sums: Mapping[ServerKey, Sums], records: Mapping[ServerKey, int], sign: Sign = "+"
-) -> None:
-    """Add to ``ServerUsage``, or with ``sign="-"`` subtract deleted records. ``records``: number of rows of ``Usage``."""
+def add_server_usage(sums: Mapping[ServerKey, Sums], records: Mapping[ServerKey, int]) -> None:
+    """Add to ``ServerUsage``; both may be negative. ``records``: number of rows of ``Usage``.
+
+    Call it last: every writer of a server adds to the same sum, so that whoever has locked its row keeps others waiting.
+    """
+    slot = _own_slot()
     rows = [
-        (*key, SLOT, row.upload, row.download, row.reports, records.get(key, 0))
+        (*key, slot, row.upload, row.download, row.reports, records.get(key, 0))
         for key, row in sorted(sums.items(), key=_key)
     ]
-    _merge(SERVER_USAGE, rows, sign)
+    _merge(SERVER_USAGE, rows)
+
+
+def _own_slot() -> int:
+    """Where this process adds. Writers that work in parallel rarely share one, so they do not wait for each other."""
+    writers = engine.current().WRITERS
+    if writers == 1:
+        return SLOT
+    # Process ids are consecutive on one machine, and the same on many.
+    return SLOT - 1 - (zlib.crc32(socket.gethostname().encode()) + os.getpid()) % writers
 
 
 def spread_server_usage(
-    sums: Mapping[ServerKey, Sums], records: Mapping[ServerKey, int], sign: Sign = "+"
+    sums: Mapping[ServerKey, Sums], records: Mapping[ServerKey, int], sign: Sign = 1
 ) -> None:
-    """The same where a counter may exceed its limit: bytes are spread over as many slots as necessary.
+    """Add, or with ``sign=-1`` subtract, where a counter may exceed its limit: bytes are spread over as many slots as necessary.
 
     Nothing is ever refused here, because these are sums over many people.
     """
@@ -443,7 +472,7 @@ def spread_server_usage(
     slots = _slots_of(sums)
     for key, row in sorted(sums.items(), key=_key):
         rows += _spread(key, row, records.get(key, 0), slots.get(key, {}), sign)
-    _merge(SERVER_USAGE, rows, sign)
+    _merge(SERVER_USAGE, rows)
 
 
 def _spread(
@@ -454,11 +483,10 @@ def _spread(
     while slot == SLOT or any(left):
         step = [0, 0]
         for way in (0, 1):
-            counter = stored.get(slot, (0, 0))[way]
-            room = MAX_COUNTER - counter if sign == "+" else MAX_COUNTER + counter
+            room = MAX_COUNTER - sign * stored.get(slot, (0, 0))[way]
             step[way] = min(left[way], room)
             left[way] -= step[way]
-        yield (*key, slot, *step, reports, records)
+        yield (*key, slot, sign * step[0], sign * step[1], sign * reports, sign * records)
         slot, reports, records = slot + 1, 0, 0
 
 
@@ -473,13 +501,38 @@ def _slots_of(sums: Mapping[ServerKey, Sums]) -> dict[ServerKey, dict[int, tuple
     return slots
 
 
+def gather_server_usage(server: int, start: datetime, end: datetime, *, limit: int) -> int:
+    """Move up to ``limit`` rows of writers from ``start`` <= hour < ``end`` to the sum; return how many."""
+    spread = ServerUsage.objects.filter(
+        server=server, hour__gte=start, hour__lt=end, slot__lt=SLOT
+    ).order_by("hour", "slot")
+    rows = list(spread.select_for_update()[:limit])
+    sums: dict[ServerKey, Sums] = defaultdict(Sums)
+    records: Counter[ServerKey] = Counter()
+    for row in rows:
+        key = server, HourField.to_number(row.hour)
+        sums[key].add(row.upload, row.download, row.reports, 0)
+        records[key] += row.records
+    ServerUsage.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    spread_server_usage(sums, records)
+    drop_empty_server_usage(server, [hour for _, hour in sums])
+    return len(rows)
+
+
 def drop_empty_server_usage(server: int, hours: Iterable[int]) -> None:
-    """Delete these hours of a server, with all slots, if no record is left in them."""
+    """Delete these hours of a server, with all slots, if no record is left in them.
+
+    A slot that another writer adds meanwhile stays.
+    """
     moments = [HourField.to_moment(hour) for hour in hours]
-    rows = ServerUsage.objects.filter(server=server)
-    left = rows.filter(hour__in=moments).order_by().values("hour")
-    empty = left.annotate(left=models.Sum("records")).filter(left__lte=0)
-    rows.filter(hour__in=list(empty.values_list("hour", flat=True))).delete()
+    rows = ServerUsage.objects.filter(server=server, hour__in=moments).order_by("hour", "slot")
+    slots: dict[datetime, list[ServerUsage]] = defaultdict(list)
+    for row in rows.select_for_update():
+        slots[row.hour].append(row)
+    empty = [
+        row for found in slots.values() if sum(row.records for row in found) <= 0 for row in found
+    ]
+    ServerUsage.objects.filter(pk__in=[row.pk for row in empty]).delete()
 
 
 def add_balances(sums: Mapping[int, BalanceSums]) -> list[tuple[int, int, int, int, int]]:
@@ -590,19 +643,19 @@ def _quoted(model: type[models.Model]) -> str:
 _key = itemgetter(0)
 
 
-def _merge(rollup: Rollup, rows: Sequence[tuple[Any, ...]], sign: Sign = "+") -> list[Any]:
+def _merge(rollup: Rollup, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
     """Send ``rows`` in as few statements as allowed and return the resulting rows."""
     returned: list[Any] = []
     for chunk in _chunks(rows):
-        statement = _upsert(rollup, sign, connection.vendor, len(chunk))
+        statement = _upsert(rollup, connection.vendor, len(chunk))
         returned += _send(statement, [value for values in chunk for value in values])
     return returned
 
 
 def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    start = 0
+    start, most = 0, engine.current().ROWS
     while rest := len(rows) - start:
-        size = rest if rest <= _FEW else min(_ROWS, 1 << rest.bit_length() - 1)
+        size = rest if rest <= _FEW else min(most, 1 << rest.bit_length() - 1)
         yield rows[start : start + size]
         start += size
 
@@ -628,11 +681,13 @@ def _look_up_pairs(vendor: str, lock: str, pairs: int) -> str:
 
 
 @lru_cache(maxsize=256)
-def _upsert(rollup: Rollup, sign: Sign, vendor: str, rows: int) -> str:
+def _upsert(rollup: Rollup, vendor: str, rows: int) -> str:
     """``vendor``: statements of one engine are not those of another."""
     marks = ", ".join([engine.current().PLACEHOLDER] * len(rollup.columns))
-    changes = ", ".join(_changes(rollup, sign))
+    changes = ", ".join(_changes(rollup))
     conflict = f"({', '.join(rollup.key)}) DO UPDATE SET {changes}" if changes else "DO NOTHING"
+    if rollup.is_locking:
+        conflict = f"({', '.join(rollup.key)}) DO UPDATE SET key = old.key WHERE false"
     returning = f" RETURNING {', '.join(rollup.returned)}" if rollup.returned else ""
     return (
         f"INSERT INTO {_quoted(rollup.model)} AS old ({', '.join(rollup.columns)})"
@@ -640,11 +695,11 @@ def _upsert(rollup: Rollup, sign: Sign, vendor: str, rows: int) -> str:
     )
 
 
-def _changes(rollup: Rollup, sign: Sign) -> Iterator[str]:
+def _changes(rollup: Rollup) -> Iterator[str]:
     """The part of an upsert that changes the columns of an existing row."""
     greatest = engine.current().GREATEST
     for name in rollup.added:
-        yield f"{name} = old.{name} {sign} excluded.{name}"
+        yield f"{name} = old.{name} + excluded.{name}"
     for name in rollup.capped:
         yield f"{name} = {_capped_sum(name)}"
     for name in rollup.latest:

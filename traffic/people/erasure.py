@@ -197,9 +197,9 @@ def _move_records(pk: int, heir: int) -> int:
             }
         )
     )
-    merged = {key: count for key, count in fewer.items() if count}
-    rollups.add_server_usage({key: Sums() for key in merged}, merged, sign="-")
     _move_life(pk, heir, taken)
+    merged = {key: -count for key, count in fewer.items() if count}
+    rollups.add_server_usage({key: Sums() for key in merged}, merged)
     return len(taken)
 
 

@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import InternalError, OperationalError, connection, connections, transaction
 from django.db.backends.utils import CursorWrapper
 
-from operations.databases import engine, sqlite, transactions
+from operations.databases import engine, postgresql, sqlite, transactions
 from operations.databases.transactions import write_transaction, write_turn
 from tests.traffic.examples import NOW, a_report
 from traffic.ledger.recording import record
@@ -278,3 +279,58 @@ def _begins_transactions(path: Path) -> bool:
         for alias in node.names
     }
     return bool({"atomic", "Atomic", "set_autocommit"} & (names | imported))
+
+
+@pytest.mark.django_db
+def test_a_commit_that_was_lost_on_a_node_is_unavailable_and_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine.current(), "is_lost_commit", postgresql.is_lost_commit)
+    tried = []
+
+    @write_transaction
+    def lose() -> None:
+        tried.append(True)
+        raise InternalError(
+            "could not commit transaction for shard traffic_usage on at least one active node"
+        )
+
+    with pytest.raises(OperationalError, match="could not commit"):
+        lose()
+    assert len(tried) == 1
+
+
+@pytest.mark.django_db
+def test_another_internal_error_is_not_taken_for_a_lost_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine.current(), "is_lost_commit", postgresql.is_lost_commit)
+    with pytest.raises(InternalError), write_transaction():
+        raise InternalError("out of order")
+
+
+class Open:
+    closed = False
+
+
+class Closed:
+    closed = True
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "own", "expected"),
+    [
+        ("08006", Open, True),
+        ("08006", Closed, False),
+        ("08006", None, False),
+        ("57P01", Open, False),
+    ],
+)
+def test_only_an_answer_of_the_coordinator_is_about_a_part_of_the_database(
+    sqlstate: str, own: type | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error, cause = OperationalError("connection to the remote node failed"), Exception()
+    cause.sqlstate = sqlstate  # type: ignore[attr-defined]
+    error.__cause__ = cause
+    monkeypatch.setattr(postgresql, "connection", SimpleNamespace(connection=own and own()))
+    assert postgresql.is_about_a_part(error) is expected

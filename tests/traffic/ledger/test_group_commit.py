@@ -11,7 +11,7 @@ import pytest
 from django.db import DataError, OperationalError, connection
 from django.utils import timezone
 
-from operations.databases import transactions
+from operations.databases import engine, transactions
 from traffic.ledger import group_commit
 from traffic.ledger.group_commit import GroupCommit
 from traffic.ledger.recording import Outcome, Reports, Written
@@ -151,6 +151,25 @@ def test_a_busy_database_is_told_to_all_and_nothing_is_tried_twice(
         with pytest.raises(OperationalError):
             future.result(BOUND)
     assert recorder.calls == [["leader"], ["a", "b"]]
+
+
+def test_what_a_dead_node_of_the_database_keeps_hurts_only_those_who_need_it(
+    recorder: Recorder, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.current(), "is_about_a_part", lambda error: True)
+    busy = Busy(recorder, pool)
+    recorder.fails = lambda tokens: OperationalError("no node") if "dead" in tokens else None
+    alive, dead, also_alive = busy.submit("alive"), busy.submit("dead"), busy.submit("also alive")
+    busy.release()
+    assert alive.result(BOUND) == also_alive.result(BOUND) == [Outcome.RECORDED]
+    with pytest.raises(OperationalError):
+        dead.result(BOUND)
+    assert recorder.calls[1:] == [
+        ["alive", "dead", "also alive"],
+        ["alive"],
+        ["dead"],
+        ["also alive"],
+    ]
 
 
 def test_the_queue_goes_on_after_a_failure(recorder: Recorder) -> None:

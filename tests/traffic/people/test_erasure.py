@@ -179,6 +179,7 @@ def test_a_report_that_was_under_way_goes_to_the_anonymous_subscriber_too() -> N
     erasure.erase(subscriber(), BY)
     with transaction.atomic():
         late.record(careful=False)
+        late.add_server_usage(careful=False)
     tidying.tidy(NOW)
     found = Balance.objects.get()
     assert found.subscriber == anonymous()
