@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from operations.admin.base import ModelAdmin
+from operations.admin.filters import CountingFilter
 from operations.admin.ids import is_id
 from subscriptions.models import Endpoint, Group
 
@@ -13,7 +14,7 @@ from subscriptions.models import Endpoint, Group
 _MOST = 200
 
 
-class GroupFilter(admin.SimpleListFilter):
+class GroupFilter(CountingFilter):
     """Filters subscribers by group, or by having none."""
 
     title = _("group")

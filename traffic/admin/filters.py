@@ -10,6 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from operations.admin.base import ModelAdmin
+from operations.admin.filters import CountingFilter
 from operations.admin.ids import is_id
 from operations.formatting import round_size
 from operations.units import GB
@@ -68,7 +69,7 @@ class NewsFilter(admin.SimpleListFilter):
         return queryset.filter(pk__in=found)
 
 
-class StateFilter(admin.SimpleListFilter):
+class StateFilter(CountingFilter):
     """The states of ``quotas.state``, and groups that need attention."""
 
     title = _("state")
@@ -93,7 +94,7 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
-class DeletedFilter(admin.SimpleListFilter):
+class DeletedFilter(CountingFilter):
     """Shows deleted rows on request, apart from the others; ``Hiding`` selects the rows."""
 
     title = _("deleted")
@@ -113,7 +114,7 @@ class DeletedFilter(admin.SimpleListFilter):
         return queryset
 
 
-class TrafficFilter(admin.SimpleListFilter):
+class TrafficFilter(CountingFilter):
     """Filters by usage in the current period."""
 
     title = _("this period")
@@ -138,7 +139,7 @@ class TrafficFilter(admin.SimpleListFilter):
         return queryset
 
 
-class LastUseFilter(admin.SimpleListFilter):
+class LastUseFilter(CountingFilter):
     title = _("last used")
     parameter_name = "last"
     column: ClassVar[str] = "last_used_at"
@@ -161,7 +162,7 @@ class LastUseFilter(admin.SimpleListFilter):
         )
 
 
-class ServerFilter(admin.SimpleListFilter):
+class ServerFilter(CountingFilter):
     """Subscribers who used a server in the last 7 days. It uses the index of the server, so no other records are read."""
 
     title = _("server, 7 days")
@@ -186,7 +187,7 @@ class ServerFilter(admin.SimpleListFilter):
         return queryset.filter(pk__in=statistics.users_of(int(chosen), window(7, timezone.now())))
 
 
-class ResetFilter(admin.SimpleListFilter):
+class ResetFilter(CountingFilter):
     title = _("limit reset")
     parameter_name = "limit_reset__exact"
     template = "admin/operations/folded_filter.html"
@@ -203,7 +204,7 @@ class ResetFilter(admin.SimpleListFilter):
         )
 
 
-class PlanFilter(admin.SimpleListFilter):
+class PlanFilter(CountingFilter):
     title = _("plan")
     parameter_name = "plan"
     template = "admin/operations/folded_filter.html"

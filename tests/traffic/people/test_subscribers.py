@@ -129,3 +129,19 @@ def test_a_period_began_by_the_calendar_or_by_hand_if_that_was_later() -> None:
         lookup.current_period(Subscriber(limit_reset="daily", reset_at=NOW - DAY), NOW) == midnight
     )
     assert lookup.current_period(Subscriber(reset_at=NOW - DAY), NOW) == NOW - DAY
+
+
+@pytest.mark.parametrize("few", [1, 2, 3])
+def test_a_search_finds_the_same_however_many_it_finds(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("Ann", "Anna", "Bob"):
+        baker.make(Subscriber, name=name)
+    monkeypatch.setattr(subscribers, "_FEW", few)
+    found = subscribers.search(Subscriber.objects.order_by("name"), "ann", may_see_tokens=False)
+    assert [one.name for one in found] == ["Ann", "Anna"]
+
+
+def test_a_search_for_nothing_asks_nothing(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        subscribers.search(Subscriber.objects.all(), " ", may_see_tokens=True)
