@@ -10,6 +10,7 @@ class GatewaysConfig(AppConfig):
 
     def ready(self) -> None:
         from operations import roles  # noqa: PLC0415  apps are loaded only now
+        from operations.databases.citus import Place  # noqa: PLC0415
         from operations.extension import Extension, register  # noqa: PLC0415
         from subscriptions.serving import catalogue  # noqa: PLC0415
 
@@ -18,6 +19,12 @@ class GatewaysConfig(AppConfig):
         register(
             Extension(
                 name=self.label,
+                places={
+                    "Gateway": Place.LOCAL,
+                    "Inbound": Place.LOCAL,
+                    "GatewayServer": Place.LOCAL,
+                    "GatewayHour": Place.LOCAL,
+                },
                 meter=metering.meter,
                 cleanup={"hours of gateways": hours.drop_old},
                 cards={"gateways": card.CARD},

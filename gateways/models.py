@@ -71,7 +71,12 @@ class Gateway(Listed):
     )
     secret = models.CharField(max_length=64, default=new_secret, editable=False)
     key = models.OneToOneField(
-        ApiKey, models.PROTECT, verbose_name=_("API key"), related_name="gateway", editable=False
+        ApiKey,
+        models.PROTECT,
+        verbose_name=_("API key"),
+        related_name="gateway",
+        editable=False,
+        db_constraint=False,
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     seen_at = models.DateTimeField(_("last seen"), null=True, editable=False)

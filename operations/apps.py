@@ -19,6 +19,7 @@ class OperationsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks, idempotency, roles  # noqa: F401, PLC0415  registers the system checks
+        from .databases.citus import Place  # noqa: PLC0415
         from .extension import Extension, register  # noqa: PLC0415  apps are loaded only now
         from .notifications import outbox  # noqa: PLC0415
         from .watch import exposition, words  # noqa: PLC0415
@@ -26,6 +27,17 @@ class OperationsConfig(AppConfig):
         register(
             Extension(
                 name=self.label,
+                places={
+                    "ApiKey": Place.COPIED,
+                    "SecondFactor": Place.LOCAL,
+                    "RecoveryCode": Place.LOCAL,
+                    "AuditEntry": Place.LOCAL,
+                    "IdempotentRequest": Place.LOCAL,
+                    "CommandRun": Place.LOCAL,
+                    "Receiver": Place.LOCAL,
+                    "Notification": Place.LOCAL,
+                    "Delivery": Place.LOCAL,
+                },
                 cleanup={"idempotency keys": idempotency.drop_old},
                 words=words.WORDS,
                 events=words.KINDS,

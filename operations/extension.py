@@ -8,6 +8,7 @@ import msgspec
 from django.utils.functional import Promise
 from prometheus_client.metrics_core import Metric
 
+from .databases.citus import Place
 from .events import Kind
 from .findings import Condition, Watch
 from .metering import Meter
@@ -101,6 +102,9 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
     ``proofs``: prove that the sums of a backup agree. ``backup_summary``: describes a backup in words, from its
     totals by table or ``table.column``.
 
+    ``places``: where the rows of each model are on Citus, by its class name. Those that are spread come in the order in
+    which a report writes them; the first decides which subscribers share a node.
+
     Watch: ``conditions``: finders of conditions. ``words``: the line of ``doctor`` by the code of a condition.
     ``events``: kinds of events. ``gauges``: made from the conditions that were found; they must be cheap, because
     every scrape of ``/metrics`` calls them. ``cards``: by name. ``concerns``: what the first screen counts.
@@ -134,6 +138,7 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
     erase: Mapping[str, Callable[[int], int]] = {}
     proofs: tuple[Proof, ...] = ()
     backup_summary: Callable[[Mapping[str, int]], str] | None = None
+    places: Mapping[str, Place] = {}
     conditions: tuple[Watch, ...] = ()
     words: Mapping[str, Words] = {}
     events: tuple[Kind, ...] = ()

@@ -10,6 +10,7 @@ class SubscriptionsConfig(AppConfig):
 
     def ready(self) -> None:
         from operations import roles  # noqa: PLC0415  apps are loaded only now
+        from operations.databases.citus import Place  # noqa: PLC0415
         from operations.extension import Extension, register  # noqa: PLC0415
 
         from . import checks, condition_words, conditions, devices, key_options, membership, telling  # noqa: F401, PLC0415  registers the system checks
@@ -22,6 +23,21 @@ class SubscriptionsConfig(AppConfig):
         register(
             Extension(
                 name=self.label,
+                places={
+                    "Edition": Place.LOCAL,
+                    "Group": Place.LOCAL,
+                    "DirectConfig": Place.LOCAL,
+                    "Source": Place.LOCAL,
+                    "Template": Place.LOCAL,
+                    "ProviderUsage": Place.LOCAL,
+                    "Node": Place.LOCAL,
+                    "Endpoint": Place.LOCAL,
+                    "EndpointCheck": Place.LOCAL,
+                    "SubscriptionHit": Place.LOCAL,
+                    "ToldPerson": Place.LOCAL,
+                    "Device": Place.LOCAL,
+                    "Brand": Place.LOCAL,
+                },
                 cleanup={
                     "hits": hits.drop_old,
                     "providers' days": provider_usage.drop_old,

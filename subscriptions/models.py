@@ -124,6 +124,7 @@ class Group(Listed):
         verbose_name=_("plans"),
         related_name="subscription_groups",
         blank=True,
+        db_constraint=False,
         help_text=_(
             "When one of these plans is applied to subscribers, they join this group and leave those that the plan "
             "does not have. A plan in no group leaves them where they are."

@@ -1,18 +1,20 @@
 """Fixtures. Each test has an empty cache, and the thread that writes hits is off."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 from hypothesis import HealthCheck, settings
 from pytest_django import Settings
 
-from operations import extension
+from operations import distribution, extension
 from operations.api.authentication import create_api_key
 from operations.watch import attention
 from subscriptions.serving import catalogue, hits
-from tests import tiers
+from tests import cluster, tiers
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +41,21 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tests")
+
+
+if cluster.WORKERS:
+
+    @pytest.fixture(scope="session")
+    def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+        """The tables of the database under test are spread over the nodes of a cluster."""
+        settings = connection.settings_dict
+        with cluster.joined(settings["NAME"], settings):
+            with django_db_blocker.unblock():
+                distribution.distribute(distribution.steps(cluster.SHARDS), lambda _: None)
+                connection.close()
+            yield
+            with django_db_blocker.unblock():
+                connection.close()
 
 
 @pytest.fixture(autouse=True)

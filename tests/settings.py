@@ -17,7 +17,13 @@ _OURS = {
     "WEB_CONCURRENCY",
     "PROMETHEUS_MULTIPROC_DIR",
 }
-for _name in [name for name in os.environ if name.startswith("XPERT_") or name in _OURS]:
+# Says where the tests run, and is none of the panel's.
+_KEPT = {"XPERT_TEST_CITUS"}
+for _name in [
+    name
+    for name in os.environ
+    if (name.startswith("XPERT_") or name in _OURS) and name not in _KEPT
+]:
     del os.environ[_name]
 
 os.environ |= {

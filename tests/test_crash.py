@@ -19,6 +19,7 @@ import pytest
 import requests
 from django.conf import settings
 
+from tests import cluster
 from tests.ports import free_port
 from tests.test_scripts import environment
 
@@ -51,6 +52,8 @@ class Panel:
         )
         self.log = log
         self.manage("migrate", "-v0")
+        if cluster.WORKERS:
+            self.manage("distribute_citus", "--shards", str(cluster.SHARDS))
         self.start()
 
     def manage(self, *arguments: str) -> str:
@@ -187,7 +190,8 @@ def own_database(folder: Path) -> Iterator[dict[str, str]]:
     with psycopg.connect(url.removesuffix(name) + "postgres", autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}".encode())
         try:
-            yield {"DATABASE_URL": url}
+            with cluster.joined(name, default) if cluster.WORKERS else contextlib.nullcontext():
+                yield {"DATABASE_URL": url}
         finally:
             server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 

@@ -19,11 +19,13 @@ class TrafficConfig(AppConfig):
         from . import checks, condition_words, conditions, key_options  # noqa: F401, PLC0415  registers the system checks
         from .backup_summary import backup_summary  # noqa: PLC0415
         from .concerns import CONCERNS, SETTLED_IN  # noqa: PLC0415
+        from .distribution import PLACES  # noqa: PLC0415
         from .ledger import verification  # noqa: PLC0415
 
         register(
             Extension(
                 name=self.label,
+                places=PLACES,
                 conditions=conditions.WATCHES,
                 words=condition_words.WORDS,
                 events=condition_words.KINDS,

@@ -337,7 +337,9 @@ class NextPlan(models.Model):
     subscriber = models.ForeignKey(
         Subscriber, models.CASCADE, related_name="next_plans", db_constraint=False
     )
-    plan = models.ForeignKey(Plan, models.PROTECT, verbose_name=_("plan"), related_name="+")
+    plan = models.ForeignKey(
+        Plan, models.PROTECT, verbose_name=_("plan"), related_name="+", db_constraint=False
+    )
     begins = models.CharField(_("begins"), max_length=10, choices=Begins, default=Begins.EITHER)
     renews = models.BooleanField(
         _("renews by itself"),
@@ -471,6 +473,7 @@ class ServerLimit(Metered):
         null=True,
         blank=True,
         related_name="server_limits",
+        db_constraint=False,
         help_text=_("Only subscribers with this plan; empty = all."),
     )
     origin = models.CharField(max_length=64, default="", blank=True, editable=False)
@@ -511,7 +514,9 @@ class ServerLimit(Metered):
 class LimitedServer(models.Model):
     """A server of a limit, by the name that reports use. It need not have been reported yet."""
 
-    limit = models.ForeignKey(ServerLimit, models.CASCADE, related_name="servers")
+    limit = models.ForeignKey(
+        ServerLimit, models.CASCADE, related_name="servers", db_constraint=False
+    )
     host = models.CharField(max_length=253)
     port = models.PositiveIntegerField()
     protocol = models.CharField(max_length=32)
@@ -539,7 +544,9 @@ class LimitBalance(models.Model):
     subscriber = models.ForeignKey(
         Subscriber, models.PROTECT, related_name="+", db_constraint=False, db_index=False
     )
-    limit = models.ForeignKey(ServerLimit, models.CASCADE, related_name="balances")
+    limit = models.ForeignKey(
+        ServerLimit, models.CASCADE, related_name="balances", db_constraint=False
+    )
     period_start = SecondField(default=EPOCH, db_default=0)
     period_upload = _counter()
     period_download = _counter()
@@ -611,7 +618,8 @@ class ServerUsage(models.Model):
         Server, models.PROTECT, related_name="sums", db_constraint=False, db_index=False
     )
     hour = HourField()
-    # The sum is that of all slots. Slots beyond the first exist only where a counter would exceed its limit.
+    # The sum is that of all slots. Slots beyond the first exist only where a counter would exceed its limit; those below
+    # it are the parts of writers that work in parallel, until cleanup gathers them.
     slot = models.SmallIntegerField(default=0, db_default=0, editable=False)
     upload = _counter()
     download = _counter()
@@ -699,7 +707,12 @@ class Reporter(models.Model):
         REPORTED = "reported", _("reported: a person's own device")
 
     api_key = models.ForeignKey(
-        ApiKey, models.PROTECT, null=True, related_name="+", verbose_name=_("API key")
+        ApiKey,
+        models.PROTECT,
+        null=True,
+        related_name="+",
+        verbose_name=_("API key"),
+        db_constraint=False,
     )
     subscriber = models.ForeignKey(
         Subscriber,
@@ -764,7 +777,11 @@ class MeteredPerson(models.Model):
     """
 
     reporter = models.ForeignKey(
-        Reporter, models.CASCADE, related_name="people", verbose_name=_("reporter")
+        Reporter,
+        models.CASCADE,
+        related_name="people",
+        verbose_name=_("reporter"),
+        db_constraint=False,
     )
     name = models.CharField(_("name"), max_length=255)
     folded = models.CharField(max_length=765, editable=False)
@@ -802,6 +819,7 @@ class KnownAs(models.Model):
         blank=True,
         related_name="names",
         verbose_name=_("reporter"),
+        db_constraint=False,
         help_text=_("Empty = for all."),
     )
     name = models.CharField(_("name"), max_length=255)

@@ -11,6 +11,7 @@ class MarzbanConfig(AppConfig):
 
     def ready(self) -> None:
         from operations import roles  # noqa: PLC0415  apps are loaded only now
+        from operations.databases.citus import Place  # noqa: PLC0415
         from operations.extension import Extension, register  # noqa: PLC0415
 
         from . import checks, condition_words, conditions, handover, models  # noqa: F401, PLC0415  registers the system checks
@@ -20,6 +21,13 @@ class MarzbanConfig(AppConfig):
         register(
             Extension(
                 name=self.label,
+                places={
+                    "PanelLink": Place.LOCAL,
+                    "PanelIdentity": Place.COPIED,
+                    "HandedUsage": Place.SPREAD,
+                    "HandedServerUsage": Place.LOCAL,
+                    "HandOver": Place.KNOWN,
+                },
                 cleanup={"hand-overs": handover.drop_old},
                 erase={"users of linked panels": handover.erase},
                 bearer=bearer,

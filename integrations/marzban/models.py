@@ -127,7 +127,11 @@ class PanelIdentity(models.Model):
         DELETED = "deleted", _("deleted")
 
     link = models.ForeignKey(
-        PanelLink, models.CASCADE, related_name="identities", verbose_name=_("linked panel")
+        PanelLink,
+        models.CASCADE,
+        related_name="identities",
+        verbose_name=_("linked panel"),
+        db_constraint=False,
     )
     username = models.CharField(_("user name"), max_length=128)
     # Only the node protocol tells it; empty until then.
@@ -184,7 +188,9 @@ class HandedUsage(models.Model):
     """
 
     pk = models.CompositePrimaryKey("link_id", "subscriber_id")
-    link = models.ForeignKey(PanelLink, models.CASCADE, related_name="+", db_index=False)
+    link = models.ForeignKey(
+        PanelLink, models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
     subscriber = models.ForeignKey(
         Subscriber, models.PROTECT, related_name="handed", db_constraint=False
     )
@@ -237,7 +243,11 @@ class HandOver(models.Model):
         SERVERS = "servers", _("servers")
 
     link = models.ForeignKey(
-        PanelLink, models.CASCADE, related_name="batches", verbose_name=_("linked panel")
+        PanelLink,
+        models.CASCADE,
+        related_name="batches",
+        verbose_name=_("linked panel"),
+        db_constraint=False,
     )
     what = models.CharField(_("what"), max_length=10, choices=What)
     state = models.CharField(_("state"), max_length=15, choices=State, default=State.PENDING)

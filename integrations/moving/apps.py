@@ -11,6 +11,7 @@ class MovingConfig(AppConfig):
 
     def ready(self) -> None:
         from operations import roles  # noqa: PLC0415  apps are loaded only now
+        from operations.databases.citus import Place  # noqa: PLC0415
         from operations.extension import Extension, register  # noqa: PLC0415
 
         from . import erasure, old_links  # noqa: PLC0415
@@ -18,6 +19,10 @@ class MovingConfig(AppConfig):
         register(
             Extension(
                 name=self.label,
+                places={
+                    "OldPanel": Place.LOCAL,
+                    "OldAccount": Place.LOCAL,
+                },
                 erase={"old accounts": erasure.erase},
                 own_token=old_links.own_token,
                 admin={"traffic.subscriber": "integrations.moving.admin.move_in_page.PAGES"},

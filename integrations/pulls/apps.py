@@ -11,6 +11,7 @@ class PullsConfig(AppConfig):
 
     def ready(self) -> None:
         from operations import roles  # noqa: PLC0415  apps are loaded only now
+        from operations.databases.citus import Place  # noqa: PLC0415
         from operations.extension import Extension, register  # noqa: PLC0415
 
         from . import accounts, condition_words, conditions, erasure  # noqa: PLC0415
@@ -18,6 +19,11 @@ class PullsConfig(AppConfig):
         register(
             Extension(
                 name=self.label,
+                places={
+                    "Panel": Place.LOCAL,
+                    "Reading": Place.LOCAL,
+                    "Total": Place.LOCAL,
+                },
                 erase={"readings of panels": erasure.erase},
                 reads_account=accounts.reads,
                 conditions=conditions.WATCHES,

@@ -11,6 +11,7 @@ class TelegramConfig(AppConfig):
 
     def ready(self) -> None:
         from operations import roles  # noqa: PLC0415  apps are loaded only now
+        from operations.databases.citus import Place  # noqa: PLC0415
         from operations.extension import Extension, register  # noqa: PLC0415
 
         from . import channel, checks, codes, condition_words, conditions, links, page  # noqa: F401, PLC0415  registers the system checks
@@ -18,6 +19,12 @@ class TelegramConfig(AppConfig):
         register(
             Extension(
                 name=self.label,
+                places={
+                    "Bot": Place.LOCAL,
+                    "Link": Place.LOCAL,
+                    "LinkCode": Place.LOCAL,
+                    "Answer": Place.LOCAL,
+                },
                 cleanup={"codes for Telegram": codes.drop_old},
                 erase={"Telegram chat": links.erase},
                 conditions=conditions.WATCHES,

@@ -14,6 +14,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
+from operations import distribution
 from operations.databases import write_lock
 from operations.databases.substitution import sqlite_file
 from operations.migrations._takeover import OLD_MIGRATIONS
@@ -140,9 +141,14 @@ def _scratch_folder(path: Path) -> Path:
 
 def _restore_postgresql(path: Path, found: Backup, progress: Progress) -> Backup:
     postgresql.refuse_company()
+    shards = distribution.shards_now()
     with opened(path) as content:
         postgresql.put_back(iter(lambda: content.read(CHUNK), b""), progress)
     call_command("migrate", interactive=False, verbosity=0)
+    if shards:
+        distribution.distribute(
+            distribution.steps(shards), lambda _: progress("distributing", 0, 0)
+        )
     return msgspec.structs.replace(found, differences=sqlite.count_differences(progress))
 
 

@@ -9,10 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.backends.postgresql.client import DatabaseClient
 from psycopg import IsolationLevel
 
+from operations import distribution
+from operations.databases import citus
+from operations.databases import postgresql as engine
 from operations.databases.substitution import as_default, like_default
 
 from .files import CHUNK, BackupError, Progress, compress
@@ -20,6 +23,7 @@ from .totals import Totals, measure, stored_models, summed_by_table
 
 _LAST_LINE = b"-- PostgreSQL database dump complete"
 MIGRATIONS = "django_migrations"
+_TRIES = 4
 _Migrations = set[tuple[str, str]]
 
 
@@ -31,11 +35,28 @@ class Dump(NamedTuple):
 
 
 def dump(target: Path, now: datetime, progress: Progress) -> Totals:
-    """Dump the tables of all apps into a gzip file, and return their totals at that moment."""
+    """Dump the tables of all apps into a gzip file, and return their totals at that moment.
+
+    A snapshot holds on one node only, so with tables on several of them reports wait until the dump is made.
+    """
+    for _ in range(_TRIES):
+        try:
+            return _dump(target, now, progress)
+        except OperationalError as error:
+            # It takes its locks in the order of the reports, but others may write in another.
+            if not engine.may_be_retried(error):
+                raise
+    return _dump(target, now, progress)
+
+
+def _dump(target: Path, now: datetime, progress: Progress) -> Totals:
     options = connection.settings_dict["OPTIONS"] | {
         "isolation_level": IsolationLevel.REPEATABLE_READ
     }
+    spread = _quoted(distribution.wanted()) if citus.is_spread() else []
     with as_default(like_default(OPTIONS=options)), transaction.atomic():
+        if spread:
+            engine.hold_off_writers(spread)
         found = measure()
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_export_snapshot()")
@@ -90,6 +111,10 @@ def _client(program: str, arguments: list[str], *, reads: bool) -> Iterator[IO[b
             complaints.seek(0)
             said = " ".join(complaints.read().decode(errors="replace").split())
             raise BackupError(f"{program} failed: {said[-500:]}")
+
+
+def _quoted(tables: Iterable[str]) -> list[str]:
+    return [f'"{table}"' for table in tables]
 
 
 def _tables() -> list[str]:
@@ -151,13 +176,7 @@ def _count(found: Totals, table: str, columns: list[str], row: list[bytes]) -> N
 
 def refuse_company() -> None:
     """Raise BackupError if others are connected, because a running panel caches ids that a restore may change."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-        )
-        others = cursor.fetchone()[0]
-    if others:
+    if others := engine.others_connected():
         raise BackupError(
             f"{others} other connections use the database: first stop the panel and everything else that uses it."
         )

@@ -17,10 +17,10 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError
 
-from operations import second_factor
+from operations import distribution, second_factor
 from operations.caches import cache_errors
 from operations.conf import PLACEHOLDER_DOMAIN, conf
-from operations.databases import engine
+from operations.databases import citus, engine
 from operations.databases.open_files import users_of_lost_files
 from operations.databases.substitution import sqlite_file
 from operations.extension import extensions
@@ -163,6 +163,34 @@ def _database(now: datetime) -> Iterator[Condition]:
         yield Condition(code="database-ok", figures={"database_bytes": engine.database_size()})
 
 
+def _cluster(now: datetime) -> Iterator[Condition]:
+    """Only where tables are spread over several nodes."""
+    if not citus.is_spread():
+        return
+    parts, wrong = citus.parts(), list[Condition]()
+    for part in parts:
+        if not part.answers:
+            wrong.append(
+                Condition(code="cluster-node-away", level=Level.ERROR, subject=part.address)
+            )
+        elif part.old:
+            figures = {"count": part.old}
+            wrong.append(
+                Condition(
+                    code="cluster-unsettled",
+                    level=Level.WARNING,
+                    subject=part.address,
+                    figures=figures,
+                )
+            )
+    if left_out := distribution.left_out():
+        names = {"names": left_out}
+        wrong.append(Condition(code="cluster-incomplete", level=Level.WARNING, figures=names))
+    if not citus.is_kept_in_order():
+        wrong.append(Condition(code="cluster-unkept", level=Level.WARNING))
+    yield from wrong or [Condition(code="cluster-ok", figures={"nodes": len(parts) + 1})]
+
+
 def _files(now: datetime) -> Iterator[Condition]:
     wrong = [*_wrong_database_file(), *_wrong_env_file()]
     yield from wrong or [Condition(code="files-ok")]
@@ -289,6 +317,7 @@ _FIRST = (
 _LATER = (
     Watch(_clock),
     Watch(_database, is_quick=False),
+    Watch(_cluster),
     Watch(_files, is_quick=False),
     Watch(disk),
     Watch(_commands),

@@ -13,6 +13,7 @@ from operations.wording import Words
 from . import conditions
 
 _SETTINGS, _DOMAIN, _HTTPS, _CLOCK = _("Settings"), _("Domain"), "HTTPS", _("Clock")
+_CLUSTER = _("Cluster")
 _DATABASE, _FILES, _DISK, _CACHE = _("Database"), _("Files"), _("Disk"), _("Cache")
 _MAKE_ROOM = _("Make room: delete old backups and other files, or move the data to a larger disk.")
 _ALIVE = _(
@@ -84,6 +85,31 @@ WORDS: Mapping[str, Words] = {
         _DATABASE,
         _("Every change is on disk before it is acknowledged; %(database_bytes)s."),
     ),
+    "cluster-node-away": Words(
+        _CLUSTER,
+        _("The node %(subject)s does not answer."),
+        _(
+            "Start it, or put its standby in its place; its subscribers' reports are refused until then."
+        ),
+        is_joined=True,
+    ),
+    "cluster-unsettled": Words(
+        _CLUSTER,
+        _("On %(subject)s transactions wait for their end for more than 5 minutes."),
+        _("Run SELECT recover_prepared_transactions() on the coordinator."),
+        is_joined=True,
+    ),
+    "cluster-incomplete": Words(
+        _CLUSTER,
+        _("Not distributed yet: %(names)s."),
+        _("Stop the panel, run manage.py distribute_citus, and start it again."),
+    ),
+    "cluster-unkept": Words(
+        _CLUSTER,
+        _("Nobody ends interrupted transactions and deadlocks between nodes."),
+        _("Raise max_worker_processes of PostgreSQL, and restart it."),
+    ),
+    "cluster-ok": Words(_CLUSTER, _("All %(nodes)d nodes answer.")),
     "file-readable": Words(
         _FILES, _("Other users can read %(subject)s."), "chmod %(mode)s %(subject)s"
     ),

@@ -231,6 +231,7 @@ def change(limit: ServerLimit, values: Mapping[str, Any], by: By) -> bool:
 
 @write_transaction
 def remove(limit: ServerLimit, by: By) -> None:
+    rollups.hold_off_reports()  # else one that is under way may leave a balance of it behind
     audit.note(Action.DELETED, limit, by)
     limit.delete()
 

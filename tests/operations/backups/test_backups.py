@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from pytest_django import Settings
 
-from operations import backups
+from operations import backups, distribution
 from operations.backups import postgresql
 from operations.backups.sqlite import as_copy
-from operations.backups.totals import difference
+from operations.backups.totals import Totals, difference
 from operations.conf import conf
+from operations.databases import citus
+from operations.databases import postgresql as engine
+from operations.distribution import Step
 from tests.traffic.examples import NOW, a_report, stored
 from traffic.models import ServerUsage, Usage
 
@@ -246,3 +249,75 @@ def test_the_folder_of_backups_is_checked(settings: Settings, value: Any) -> Non
     settings.XPERT_BACKUP_FOLDER = value
     with pytest.raises(Exception, match="XPERT_BACKUP_FOLDER takes a folder"):
         str(conf.backup_folder)
+
+
+@pytest.mark.skipif(IS_SQLITE, reason="about PostgreSQL")
+@pytest.mark.parametrize("is_spread", [True, False])
+def test_writers_wait_for_the_backup_of_a_cluster_alone(
+    is_spread: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[str] = []
+    hold_off = engine.hold_off_writers
+
+    def spy(tables: list[str]) -> None:
+        held.extend(tables)
+        hold_off(tables)
+
+    monkeypatch.setattr(citus, "is_spread", lambda: is_spread)
+    monkeypatch.setattr(engine, "hold_off_writers", spy)
+    stored(a_report())
+    assert postgresql.dump(tmp_path / "a.gz", NOW, quiet)["traffic_usage"] == 1
+    assert ('"traffic_usage"' in held) is is_spread
+
+
+class Contended:
+    """Stands in for the making of a dump and is given up for another transaction so many times."""
+
+    def __init__(self, times: int, sqlstate: str = "40P01") -> None:
+        self.left, self.sqlstate = times, sqlstate
+
+    def __call__(self, *_: Any) -> Totals:
+        if self.left:
+            self.left -= 1
+            error, cause = OperationalError("deadlock"), Exception()
+            cause.sqlstate = self.sqlstate  # type: ignore[attr-defined]
+            raise error from cause
+        return Totals()
+
+
+def test_a_dump_that_was_given_up_for_a_report_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "_dump", Contended(4))
+    assert postgresql.dump(tmp_path / "a.gz", NOW, quiet) == {}
+
+
+@pytest.mark.parametrize(("times", "sqlstate"), [(5, "40P01"), (1, "53100")])
+def test_it_is_not_made_for_ever_nor_for_another_reason(
+    times: int, sqlstate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "_dump", Contended(times, sqlstate))
+    with pytest.raises(OperationalError):
+        postgresql.dump(tmp_path / "a.gz", NOW, quiet)
+
+
+@pytest.mark.parametrize(("shards", "expected"), [(8, [8]), (0, [])])
+def test_a_restore_distributes_the_tables_again_as_they_were(
+    shards: int, expected: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = tmp_path / "a.gz", list[int]()
+
+    def steps(found: int) -> list[Step]:
+        asked.append(found)
+        return []
+
+    with gzip.open(path, "w") as file:
+        file.write(DUMP)
+    monkeypatch.setattr(postgresql, "refuse_company", lambda: None)
+    monkeypatch.setattr(postgresql, "put_back", lambda chunks, progress: None)
+    monkeypatch.setattr(distribution, "shards_now", lambda: shards)
+    monkeypatch.setattr(distribution, "steps", steps)
+    monkeypatch.setattr(distribution, "distribute", lambda todo, progress: None)
+    found = backups.Backup(NOW, Totals(), set(), False, 0)
+    assert backups._restore_postgresql(path, found, quiet).differences == 0
+    assert asked == expected
