@@ -88,8 +88,7 @@ def refusal(request: HttpRequest, user: AbstractBaseUser) -> str:
     verdict = request.META.get(_VERDICT)
     if verdict is Verdict.UNREADABLE:
         return _(
-            "SECRET_KEY has changed, so the panel cannot read the secret of your app. Use a recovery code, or run"
-            " manage.py reset_second_factor on the server."
+            "SECRET_KEY has changed, so the panel cannot check codes. Run manage.py reset_second_factor on the server."
         )
     if verdict is Verdict.TOO_SOON:
         wait = _seconds_to_wait(user)
