@@ -241,12 +241,10 @@ def _sqlite() -> dict[str, Any]:
     }
 
 
-def _postgresql() -> dict[str, Any]:
-    found = url_settings("DATABASE_URL", env.db_url)
+def _postgresql(name: str, otherwise: str) -> dict[str, Any]:
+    found = url_settings(name, env.db_url)
     if found.get("ENGINE") != "django.db.backends.postgresql":
-        sys.exit(
-            "DATABASE_URL takes postgres://…; leave it empty for SQLite in XPERT_TRAFFIC_DB_PATH."
-        )
+        sys.exit(f"{name} takes postgres://…; leave it empty for {otherwise}.")
     options = found.setdefault("OPTIONS", {})
     # Citus needs the first option for statements over several shards; plain PostgreSQL ignores it. With lock_timeout
     # a stalled writer does not block the others for ever.
@@ -254,7 +252,24 @@ def _postgresql() -> dict[str, Any]:
     return found | {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
 
 
-DATABASES = {"default": _postgresql() if text("DATABASE_URL") else _sqlite()}
+def _replica() -> dict[str, Any]:
+    """A replica of ``DATABASE_URL``, on which nothing can be changed by mistake."""
+    if not text("DATABASE_URL"):
+        sys.exit("DATABASE_URL_READ names a replica of DATABASE_URL, which is empty.")
+    found = _postgresql("DATABASE_URL_READ", "none")
+    found["OPTIONS"]["options"] += " -c default_transaction_read_only=on"
+    found["OPTIONS"].setdefault("connect_timeout", 3)
+    return found | {"TEST": {"MIRROR": "default"}}
+
+
+DATABASES = {
+    "default": _postgresql("DATABASE_URL", "SQLite in XPERT_TRAFFIC_DB_PATH")
+    if text("DATABASE_URL")
+    else _sqlite()
+}
+if text("DATABASE_URL_READ"):
+    DATABASES["read"] = _replica()
+    DATABASE_ROUTERS = ["operations.databases.replica.Router"]
 
 CACHES = {
     "default": url_settings("CACHE_URL", env.cache_url)

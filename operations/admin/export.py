@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.views.decorators.http import require_safe
 
+from operations.databases import replica
 from operations.tables import FORMATS, Format, Table, download
 
 from .base import BAD_FILTER, PanelAdmin
@@ -76,14 +77,17 @@ def _send(
         raise PermissionDenied
     if name not in exports.labels or kind not in FORMATS:
         raise Http404
-    try:
-        found = owner.get_changelist_instance(request).get_queryset(request)
-    except (IncorrectLookupParameters, *BAD_FILTER):
-        return HttpResponseRedirect("../?e=1")
     now = timezone.now()
     may_change = owner.has_change_permission(request)
-    asked = Asked(name, found, now, may_change, owner.export_columns(request))
-    return download(exports.table(asked), kind, now)
+    with replica.reading():
+        try:
+            found = owner.get_changelist_instance(request).get_queryset(request)
+        except (IncorrectLookupParameters, *BAD_FILTER):
+            return HttpResponseRedirect("../?e=1")
+        asked = Asked(name, found, now, may_change, owner.export_columns(request))
+        table = exports.table(asked)
+    rows = replica.rows_while_reading(table.rows)
+    return download(msgspec.structs.replace(table, rows=rows), kind, now)
 
 
 def ids_in_order(rows: models.QuerySet[_M]) -> Sequence[int]:

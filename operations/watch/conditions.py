@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError
 from operations import distribution, second_factor
 from operations.caches import cache_errors
 from operations.conf import PLACEHOLDER_DOMAIN, conf
-from operations.databases import citus, engine
+from operations.databases import citus, engine, replica
 from operations.databases.open_files import users_of_lost_files
 from operations.databases.substitution import sqlite_file
 from operations.extension import extensions
@@ -33,6 +33,8 @@ from . import command_runs, readiness
 _CLOCK_UNSYNCHRONISED = 5
 # Open access on a panel that other machines can reach is a warning at the start, and an error here.
 _OPEN_ACCESS = frozenset({"operations.W001", "operations.W003"})
+# Seconds by which a replica may be behind.
+REPLICA_LATE = 60
 # After these, no other condition can be checked.
 _FATAL = frozenset({"database-away", "migrations-pending"})
 
@@ -161,6 +163,21 @@ def _database(now: datetime) -> Iterator[Condition]:
         yield Condition(code="database-not-durable", level=Level.ERROR, figures=figures)
     else:
         yield Condition(code="database-ok", figures={"database_bytes": engine.database_size()})
+
+
+def _replica(now: datetime) -> Iterator[Condition]:
+    if not replica.is_set():
+        return
+    behind = replica.lag()
+    if behind is None:
+        yield Condition(code="replica-away", level=Level.WARNING)
+        return
+    is_late = behind > REPLICA_LATE
+    yield Condition(
+        code="replica-late" if is_late else "replica-ok",
+        level=Level.WARNING if is_late else Level.OK,
+        figures={"seconds": round(behind)},
+    )
 
 
 def _cluster(now: datetime) -> Iterator[Condition]:
@@ -318,6 +335,7 @@ _LATER = (
     Watch(_clock),
     Watch(_database, is_quick=False),
     Watch(_cluster),
+    Watch(_replica),
     Watch(_files, is_quick=False),
     Watch(disk),
     Watch(_commands),

@@ -53,6 +53,17 @@ def gauges(found: Sequence[Condition]) -> Iterator[Metric]:
     yield _conditions(found)
     yield _database()
     yield _commands()
+    yield from _replica(found)
+
+
+def _replica(found: Sequence[Condition]) -> Iterator[Metric]:
+    for one in found:
+        if one.code in {"replica-ok", "replica-late"}:
+            yield GaugeMetricFamily(
+                "xpert_replica_lag_seconds",
+                "Seconds by which the read replica is behind.",
+                one.figures["seconds"],
+            )
 
 
 def _conditions(found: Sequence[Condition]) -> Metric:

@@ -13,7 +13,7 @@ from operations.wording import Words
 from . import conditions
 
 _SETTINGS, _DOMAIN, _HTTPS, _CLOCK = _("Settings"), _("Domain"), "HTTPS", _("Clock")
-_CLUSTER = _("Cluster")
+_CLUSTER, _REPLICA = _("Cluster"), _("Read replica")
 _DATABASE, _FILES, _DISK, _CACHE = _("Database"), _("Files"), _("Disk"), _("Cache")
 _MAKE_ROOM = _("Make room: delete old backups and other files, or move the data to a larger disk.")
 _ALIVE = _(
@@ -110,6 +110,17 @@ WORDS: Mapping[str, Words] = {
         _("Raise max_worker_processes of PostgreSQL, and restart it."),
     ),
     "cluster-ok": Words(_CLUSTER, _("All %(nodes)d nodes answer.")),
+    "replica-away": Words(
+        _REPLICA,
+        _("It does not answer, so figures come from the primary."),
+        _("Check that it runs, and DATABASE_URL_READ."),
+    ),
+    "replica-late": Words(
+        _REPLICA,
+        _("It is %(seconds)d s behind, and so are statistics and downloads."),
+        _("Check that it receives the changes: pg_stat_replication on the primary."),
+    ),
+    "replica-ok": Words(_REPLICA, _("It is %(seconds)d s behind.")),
     "file-readable": Words(
         _FILES, _("Other users can read %(subject)s."), "chmod %(mode)s %(subject)s"
     ),

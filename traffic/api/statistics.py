@@ -13,6 +13,7 @@ from operations.api import throttling
 from operations.api.schema import OPERATOR_ERRORS, PUBLIC_ERRORS
 from operations.api.viewsets import OperatorViewSet, PublicViewSet
 from operations.conf import available_time_zones
+from operations.databases import replica
 from operations.models import ApiKey
 from traffic import reports
 from traffic.conf import conf
@@ -122,6 +123,7 @@ class StatisticsViewSet(SeriesMixin, OperatorViewSet):
         parameters=[schema.DAYS],
         responses={200: GlobalStatisticsSerializer, **OPERATOR_ERRORS},
     )
+    @replica.reading()
     def overall(self, request: Request) -> Response:
         window = self.window()
         return Response(
@@ -134,6 +136,7 @@ class StatisticsViewSet(SeriesMixin, OperatorViewSet):
         parameters=[schema.DAYS, schema.BUCKET, schema.ZONE],
         responses={200: SeriesSerializer, **OPERATOR_ERRORS},
     )
+    @replica.reading()
     def series(self, request: Request) -> Response:
         window = self.window()
         bucket, zone = self.bucket(window), self.zone()
@@ -145,6 +148,7 @@ class StatisticsViewSet(SeriesMixin, OperatorViewSet):
         parameters=[schema.SERVER, schema.PORT, schema.DAYS],
         responses={200: ServerStatisticsSerializer, **OPERATOR_ERRORS},
     )
+    @replica.reading()
     def server(self, request: Request, server: str, port: str) -> Response:
         window = self.window()
         host, number = _endpoint(server, port)
@@ -161,6 +165,7 @@ class StatisticsViewSet(SeriesMixin, OperatorViewSet):
         parameters=[schema.DAYS],
         responses={200: MarzbanStatisticsSerializer, **OPERATOR_ERRORS},
     )
+    @replica.reading()
     def marzban(self, request: Request) -> Response:
         window = self.window()
         figures = _figures(
