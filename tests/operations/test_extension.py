@@ -162,6 +162,7 @@ class TestConditions:
             "people-lapsed", "people-unknown", "person-expired", "person-expiring", "person-limit100",
             "person-limit80", "pull-failing", "reporter-problem", "reporter-silent", "reseller100", "reseller80", "server-down",
             "server-limit100", "server-limit80", "server-silent", "server-up", "source-failing", "source-quota",
+            "template-failing",
         ]  # fmt: skip
         assert all(len(name) <= 32 for name in names)
 
