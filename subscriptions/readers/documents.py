@@ -31,11 +31,11 @@ _NUMERIC = re.compile(
     re.ASCII,
 )
 _TEXT_TAGS = frozenset({"!", "str", "!str", "tag:yaml.org,2002:str"})
-# A text, or a comment as sing-box allows it. An unclosed one goes to the end, so that each character is read once.
+# A text, or a comment as sing-box allows it. An unclosed one goes to the end, with a backslash there, so that each character is read once.
 _COMMENT = re.compile(
-    r'("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z))|//[^\n]*|#[^\n]*|/\*(?:.*?\*/|.*)', re.DOTALL
+    r'("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z))|//[^\n]*|#[^\n]*|/\*(?:.*?\*/|.*)', re.DOTALL
 )
-_LAST_COMMA = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z))|,(?=\s*+[}\]])', re.DOTALL)
+_LAST_COMMA = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z))|,(?=\s*+[}\]])', re.DOTALL)
 
 
 class DocumentError(ValueError):

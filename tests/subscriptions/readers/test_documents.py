@@ -10,6 +10,7 @@ from subscriptions.readers.documents import (
     Unclear,
     read_json,
     read_yaml,
+    without_comments,
 )
 
 
@@ -105,3 +106,9 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 def test_a_huge_number_and_no_number_are_unclear() -> None:
     found = read_json(f'{{"a": {"9" * 5000}, "b": NaN, "c": 1.5}}')
     assert found == {"a": Unclear("9" * 100), "b": Unclear("NaN"), "c": Unclear("1.5")}
+
+
+def test_an_unclosed_text_that_ends_with_a_backslash_is_read_once() -> None:
+    """It took minutes, because each of its characters began another attempt."""
+    text = '"\\' * 120_000
+    assert without_comments(text) == text
