@@ -15,6 +15,7 @@ from .places import Place, Server
 from .problems import refuse
 
 Member = str | Place
+MAX_GROUPS = 500
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -47,11 +48,13 @@ def names_of(group: Group) -> Iterable[str]:
     """All names that the group may get in a list."""
     if not group.each:
         return [group.name]
-    return [_of_country(group, code).name for code in sorted(places.CODES)]
+    return [_name_of_country(group, code) for code in sorted(places.CODES)]
 
 
 def check(groups: Sequence[Group], others: Iterable[str]) -> None:
     """``others``: what a group may name besides groups. Raises SkeletonError."""
+    if len(groups) > MAX_GROUPS:
+        raise refuse("too_many_groups")
     known = {group.name for group in groups}
     if len(known) != len(groups):
         names = [group.name for group in groups]
@@ -93,9 +96,13 @@ def fill(
     fitting = _Fitting(servers)
     repeated = _repeated(groups, fitting)
     countries = [each.name for each in repeated if each.of.each]
-    found = {each.name: _members(each, fitting, countries) for each in repeated}
+    found: dict[str, list[str]] = {}
+    for each in repeated:
+        found[each.name] = _members(each, fitting, countries)
+        fitting.count(len(found[each.name]))
     every = fitting.names or [direct]
     substitutes = _settle(found, {each.name for each in repeated if each.of.is_open}, needed, every)
+    fitting.count(len(substitutes) * len(every))
     filled = [
         Filled(each.of, each.name, found[each.name], each.name in substitutes)
         for each in repeated
@@ -109,6 +116,8 @@ class _Fitting:
 
     def __init__(self, servers: Sequence[Server]) -> None:
         self._servers = servers
+        self._fitting = places.Fitting(servers)
+        self.count = self._fitting.count
         self.names = [server.name for server in servers]
 
     @cached_property
@@ -125,7 +134,7 @@ class _Fitting:
             return self.names
         if place.kind == "country" and len(place.words) == 1:
             return self.countries.get(place.words[0], [])
-        return [server.name for server in places.fitting(place, self._servers)]
+        return [server.name for server in self._fitting.servers_of(place)]
 
 
 def _settle(
@@ -164,8 +173,11 @@ def _of_country(group: Group, code: str) -> Filled:
         places.of_country(code) if member == Place("servers") else member
         for member in group.members
     ]
-    name = group.name.replace(places.COUNTRY, places.shown(code))
-    return Filled(msgspec.structs.replace(group, members=inner), name, ())
+    return Filled(msgspec.structs.replace(group, members=inner), _name_of_country(group, code), ())
+
+
+def _name_of_country(group: Group, code: str) -> str:
+    return group.name.replace(places.COUNTRY, places.shown(code))
 
 
 def _members(each: Filled, fitting: _Fitting, countries: Sequence[str]) -> list[str]:

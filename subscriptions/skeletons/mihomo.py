@@ -20,10 +20,10 @@ _DIRECT = "DIRECT"
 _SERVERS = "<servers>"
 # Keys with which a group has members of its own, besides its list.
 _OPEN = ("use", "include-all", "include-all-proxies", "include-all-providers")
-_LISTED = re.compile(r"(<(?:domains|networks) +[^>]*>),(.+)")
+_LISTED = re.compile(r"(<(?:domains|networks) [^>]*>),(.+)")
 _FLAGS = frozenset({"no-resolve", "src"})
-# A name behind the address of a DNS server: what the server is asked through.
-_THROUGH = re.compile(r".*#([^#&]+)(?:&.*)?")
+# Behind the address of a DNS server stands what the server is asked through.
+_THROUGH = re.compile(r"[#&]")
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -77,6 +77,8 @@ def entry(node: Node, name: str) -> Entry:
 
 def _compiled(found: dict[str, Any]) -> Skeleton:
     listed = _list(found, "proxies")
+    if listed.count(_SERVERS) > 1:
+        raise refuse("same_name", _SERVERS)
     bodies = [_mapping(body, "proxy-groups") for body in _list(found, "proxy-groups")]
     made = [_group(body) for body in bodies]
     at = listed.index(_SERVERS) if _SERVERS in listed else len(listed)
@@ -196,8 +198,7 @@ def _referred(value: Any) -> Iterator[str]:
     elif isinstance(value, str):
         yield value
         yield _target(value)
-        if through := _THROUGH.fullmatch(value):
-            yield through[1]
+        yield from _THROUGH.split(value)[1:]
 
 
 def _refuse_same(names: Sequence[str]) -> None:

@@ -13,9 +13,11 @@ from subscriptions.sources.patterns import PatternError
 
 from .problems import refuse
 
-# Seconds for one pattern and all names of a list.
+# Seconds of the processor for all patterns of a list and all its names.
 _DEADLINE = 1.0
-_PLACE = re.compile(r"<([a-z]+)(?: +(\S.*?))? *>", re.DOTALL)
+# Names that all groups of a list may have together.
+MAX_NAMES = 500_000
+_PLACE = re.compile(r"<([a-z]+)(?: ++(\S.*)| *+)>", re.DOTALL)
 _CODE = re.compile(r"[A-Z]{2}", re.ASCII)
 # In the name of a group that is repeated for each country; and its groups as members of others.
 COUNTRY, COUNTRIES = "<country>", "<countries>"
@@ -84,18 +86,32 @@ _HOLDS: dict[str, Callable[[Place, Server], bool]] = {
 }
 
 
-def fitting(
-    place: Place, servers: Sequence[Server], clock: Callable[[], float] = time.monotonic
-) -> list[Server]:
-    """The servers that go there. Raises SkeletonError if the place's pattern takes too long."""
-    end = clock() + _DEADLINE
-    found = []
-    for server in servers:
-        if place.pattern is not None and clock() > end:
-            raise refuse("slow")
-        if place.holds(server):
-            found.append(server)
-    return found
+class Fitting:
+    """Finds the servers of one list that fit its places, within what one list may cost."""
+
+    def __init__(
+        self, servers: Sequence[Server], clock: Callable[[], float] = time.thread_time
+    ) -> None:
+        self.servers = servers
+        self._clock = clock
+        self._end = clock() + _DEADLINE
+        self._names = 0
+
+    def servers_of(self, place: Place) -> list[Server]:
+        """Raises SkeletonError if the list's patterns take too long together."""
+        found = []
+        for server in self.servers:
+            if place.pattern is not None and self._clock() > self._end:
+                raise refuse("slow")
+            if place.holds(server):
+                found.append(server)
+        return found
+
+    def count(self, names: int) -> None:
+        """Add names to the list. Raises SkeletonError beyond ``MAX_NAMES``."""
+        self._names += names
+        if self._names > MAX_NAMES:
+            raise refuse("too_long")
 
 
 def of_country(code: str) -> Place:
@@ -107,7 +123,7 @@ def place_of(text: object) -> Place | None:
     found = _PLACE.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         return None
-    kind, words = found[1], found[2] or ""
+    kind, words = found[1], (found[2] or "").rstrip(" ")
     if kind in _ALONE and not words:
         return Place(kind)
     if kind not in _WITH_WORDS or not words:

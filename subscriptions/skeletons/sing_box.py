@@ -96,6 +96,8 @@ def _compiled(found: dict[str, Any]) -> Skeleton:
     listed, endpoints = _list(found, "outbounds"), _list(found, "endpoints")
     if _SERVERS not in listed:
         listed = [*listed, _SERVERS]
+    if listed.count(_SERVERS) > 1:
+        raise refuse("same_name", _SERVERS)
     entries = [_mapping(item, "outbounds") for item in listed if item != _SERVERS]
     bodies = {_tag(item): item for item in entries if item.get("type") in _GROUP_TYPES}
     made = [_group(tag, body) for tag, body in bodies.items()]

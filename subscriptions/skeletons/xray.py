@@ -21,6 +21,8 @@ from .problems import refuse
 _ONE, _ALL = "<server>", "<servers>"
 _NAME = "<name>"
 _PROXY = "proxy"
+# Characters of a list, which repeats the operator's configurations for each server.
+_MAX_SIZE = 64 * 2**20
 _START = f'{{"tag": "{_PROXY}"'
 
 
@@ -49,7 +51,7 @@ class _Once(msgspec.Struct, frozen=True):
         # No tag is the beginning of another, because a selector takes all that begin with it.
         tags = {each.name: f"server-{number:0{width}}" for number, each in enumerate(servers, 1)}
         others = {key: value for key, value in self.body.items() if key != "outbounds"}
-        parts = document.members(_selected(others, tags, servers))
+        parts = document.members(_selected(others, tags, places.Fitting(servers)))
         outbounds = ", ".join(_outbounds(self.body["outbounds"], tags, servers))
         parts.append(f'"outbounds": [{outbounds}]')
         yield f"{{{', '.join(parts)}}}"
@@ -62,7 +64,12 @@ class Skeleton(msgspec.Struct, frozen=True):
     reserved: frozenset[str] = frozenset()
 
     def render(self, servers: Sequence[Server]) -> tuple[bytes, Result]:
-        texts = [text for config in self.configs for text in config.render(servers)]
+        texts, size = [], 0
+        for text in (text for config in self.configs for text in config.render(servers)):
+            texts.append(text)
+            size += len(text)
+            if size > _MAX_SIZE:
+                raise refuse("too_long")
         content = ("[\n" + ",\n".join(texts) + "\n]\n").encode() if texts else b"[]\n"
         return content, Result([], [])
 
@@ -89,6 +96,8 @@ def _config(body: Any) -> _Each | _Once:
     }:
         raise refuse("no_place")
     fixed = [item for item in listed if item not in (_ONE, _ALL)]
+    if len(listed) - len(fixed) > 1:
+        raise refuse("same_name", _ALL)
     _check(body, fixed, has_proxy=_ONE in listed)
     if _ALL in listed:
         return _Once(body)
@@ -154,20 +163,23 @@ def _places(value: Any) -> Iterator[places.Place]:
             yield from _places(inner)
 
 
-def _selected(value: Any, tags: Mapping[str, str], servers: Sequence[Server]) -> Any:
+def _selected(value: Any, tags: Mapping[str, str], fitting: places.Fitting) -> Any:
     """The value with tags in place of places. A selector for which no server fits selects all."""
     if isinstance(value, dict):
-        return {key: _selected(inner, tags, servers) for key, inner in value.items()}
+        return {key: _selected(inner, tags, fitting) for key, inner in value.items()}
     if not isinstance(value, list):
         return value
     found: list[Any] = []
     for each in value:
         place = places.place_of(each)
         if place is None:
-            found.append(_selected(each, tags, servers))
+            found.append(_selected(each, tags, fitting))
         else:
-            found += [tags[server.name] for server in places.fitting(place, servers)]
-    return found if found or not value else list(tags.values())
+            found += [tags[server.name] for server in fitting.servers_of(place)]
+    if value and not found:
+        found = list(tags.values())
+    fitting.count(len(found))
+    return found
 
 
 def _outbounds(

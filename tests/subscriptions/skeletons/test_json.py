@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from subscriptions import links, skeletons
+from subscriptions.skeletons import SkeletonError
+from subscriptions.skeletons import xray as xray_skeletons
 from tests.subscriptions.skeletons.examples import ID, made, nodes, refusal, servers
 
 MAIN = {"type": "selector", "tag": "Main", "outbounds": ["<servers>"]}
@@ -160,6 +162,30 @@ class TestXray:
     )  # fmt: skip
     def test_what_is_wrong_is_refused_and_named(self, text: str, code: str, name: str) -> None:
         assert refusal("xray", text) == (code, name)
+
+
+@pytest.mark.parametrize(
+    ("format_name", "text"),
+    [
+        ("sing-box", '{"outbounds": ["<servers>", "<servers>"]}'),
+        ("xray", '{"outbounds": ["<servers>", "<servers>"]}'),
+        ("xray", '{"outbounds": ["<server>", "<servers>"]}'),
+        ("xray", '{"outbounds": ["<server>", "<server>"]}'),
+    ],
+)
+def test_servers_have_one_place(format_name: str, text: str) -> None:
+    """A second one would be a text among the servers, and apps refuse the whole list."""
+    assert refusal(format_name, text) == ("same_name", "<servers>")
+
+
+def test_a_list_of_xray_has_only_so_many_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    skeleton = skeletons.read("xray", json.dumps([{"outbounds": ["<server>"]}] * 3))
+    two, three = servers("xray", nodes("A", "B")), servers("xray", nodes("A", "B", "C"))
+    monkeypatch.setattr(xray_skeletons, "_MAX_SIZE", len(skeleton.render(two)[0]))
+    assert skeleton.render(two)
+    with pytest.raises(SkeletonError) as caught:
+        skeleton.render(three)
+    assert caught.value.problem.code == "too_long"
 
 
 def test_hostile_names_stay_names() -> None:

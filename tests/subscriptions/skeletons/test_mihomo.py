@@ -1,5 +1,6 @@
 """Skeletons of mihomo: places, groups, references, and values that stay what they were."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -179,10 +180,61 @@ def test_a_pattern_that_takes_too_long_is_given_up() -> None:
     place = places.place_of("<name x>")
     assert place is not None
     servers = [Server(name, "{}", "trojan") for name in ("x", "y")]
-    assert places.fitting(place, servers, iter([0.0, 0.9, 1.0]).__next__) == servers[:1]
+    in_time = places.Fitting(servers, iter([0.0, 0.9, 1.0]).__next__)
+    assert in_time.servers_of(place) == servers[:1]
+    late = places.Fitting(servers, iter([0.0, 0.9, 1.1]).__next__)
     with pytest.raises(SkeletonError) as caught:
-        places.fitting(place, servers, iter([0.0, 0.9, 1.1]).__next__)
+        late.servers_of(place)
     assert caught.value.problem.code == "slow"
+
+
+def test_all_patterns_of_a_list_share_one_deadline() -> None:
+    place = places.place_of("<name x>")
+    assert place is not None
+    fitting = places.Fitting([Server("x", "{}", "trojan")], iter([0.0, 0.9, 1.1]).__next__)
+    assert fitting.servers_of(place)
+    with pytest.raises(SkeletonError):
+        fitting.servers_of(place)
+
+
+def test_groups_have_only_so_many_members_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "MAX_NAMES", 5)
+    read = skeletons.read("mihomo", skeleton(MAIN, MAIN.replace("Main", "More")))
+    two, three = ([Server(str(number), "{}", "trojan") for number in range(n)] for n in (2, 3))
+    assert read.render(two)
+    with pytest.raises(SkeletonError) as caught:
+        read.render(three)
+    assert caught.value.problem.code == "too_long"
+
+
+def test_there_are_only_so_many_groups() -> None:
+    every = [MAIN, *(MAIN.replace("Main", f"G{number}") for number in range(499))]
+    assert skeletons.read("mihomo", skeleton(*every))
+    more = skeleton(*every, MAIN.replace("Main", "One more"))
+    assert refusal("mihomo", more)[0] == "too_many_groups"
+
+
+def test_servers_have_one_place() -> None:
+    text = skeleton(rest='proxies: ["<servers>", "<servers>"]')
+    assert refusal("mihomo", text) == ("same_name", "<servers>")
+
+
+# Each of these took minutes before it was an answer.
+_LONG = 200_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        skeleton(rest=f'x: "{"#a&" * (_LONG // 3)}\\n"'),
+        skeleton(rules=f'- "<domains{" " * _LONG}"\n  - MATCH,Main'),
+        skeleton(MAIN.replace("<servers>", f"<name x{' ' * _LONG}y"), MAIN.replace("Main", "B")),
+    ],
+    ids=["through", "rule", "place"],
+)
+def test_a_long_text_is_read_once(text: str) -> None:
+    with contextlib.suppress(SkeletonError):
+        skeletons.read("mihomo", text)
 
 
 def test_rules_may_name_a_list_that_the_panel_brings_along() -> None:
