@@ -3,6 +3,7 @@
 from django.urls import URLPattern, re_path
 
 from subscriptions.api.devices import DeviceViewSet
+from subscriptions.api.server_limits import ServerLimitViewSet
 from subscriptions.api.subscribers import SubscriberViewSet
 from subscriptions.api.subscribers_bulk import BulkSubscriberViewSet
 from subscriptions.api.templates import TemplateViewSet
@@ -23,6 +24,10 @@ _source = SourceViewSet.as_view(
 _templates = TemplateViewSet.as_view({"get": "list", "post": "create"})
 _template = TemplateViewSet.as_view(
     {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
+)
+_limits = ServerLimitViewSet.as_view({"get": "list", "post": "create"})
+_limit = ServerLimitViewSet.as_view(
+    {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
 )
 _subscribers = SubscriberViewSet.as_view({"get": "list", "post": "create"})
 _subscriber = SubscriberViewSet.as_view(
@@ -55,6 +60,13 @@ urlpatterns = [
     re_path(r"^sources/(?P<pk>[^/]+)/?$", _source, name="source"),
     re_path(r"^templates/?$", _templates, name="templates"),
     re_path(r"^templates/(?P<pk>[^/]+)/?$", _template, name="template"),
+    re_path(r"^server-limits/?$", _limits, name="server-limits"),
+    re_path(r"^server-limits/(?P<pk>[^/]+)/?$", _limit, name="server-limit"),
+    re_path(
+        r"^server-limits/(?P<pk>[^/]+)/restart/?$",
+        ServerLimitViewSet.as_view({"post": "restart"}),
+        name="server-limit-restart",
+    ),
     re_path(r"^subscribers/?$", _subscribers, name="subscribers"),
     re_path(
         r"^subscribers/bulk/?$",

@@ -17,13 +17,20 @@ from operations.api.authentication import create_api_key
 from operations.models import ApiKey
 from subscriptions.models import DirectConfig, Source, Template
 from tests.routes import SUBSCRIBER_ACTIONS, routes
-from traffic.models import Subscriber
+from traffic.models import ServerLimit, Subscriber
 
 pytestmark = pytest.mark.django_db
 TOKEN = "token-of-somebody-123"
 ENDPOINT = {"server": "vpn.example.com", "port": 443}
 # Pages and files for people; the errors of the API do not concern them.
 FOR_PEOPLE = {"docs", "set_language"}
+# Their row has the number of the source.
+OF_THE_SOURCE = {
+    "subscriptions:source",
+    "subscriptions:template",
+    "subscriptions:server-limit",
+    "subscriptions:server-limit-restart",
+}
 READ = ("GET", "HEAD")
 ACTIONS = tuple(f"subscriptions:subscriber-{name}" for name in SUBSCRIBER_ACTIONS)
 # Methods beyond which an address answers 405.
@@ -36,6 +43,9 @@ METHODS: dict[str, tuple[str, ...]] = {
     "subscriptions:source": (*READ, "PUT", "PATCH", "DELETE"),
     "subscriptions:templates": (*READ, "POST"),
     "subscriptions:template": (*READ, "PUT", "PATCH", "DELETE"),
+    "subscriptions:server-limits": (*READ, "POST"),
+    "subscriptions:server-limit": (*READ, "PATCH", "DELETE"),
+    "subscriptions:server-limit-restart": ("POST",),
     "traffic:meter-readings": ("POST",),
     "marzban:events": ("POST",),
     "subscriptions:tell-me": ("POST",),
@@ -59,6 +69,9 @@ WITH_A_BODY = {
     "subscriptions:source": "put",
     "subscriptions:templates": "post",
     "subscriptions:template": "put",
+    "subscriptions:server-limits": "post",
+    "subscriptions:server-limit": "patch",
+    "subscriptions:server-limit-restart": "post",
     "traffic:meter-readings": "post",
     "three_x_ui:inform": "post",
     "subscriptions:subscribers": "post",
@@ -104,6 +117,7 @@ def urls() -> dict[str, str]:
     )
     source = baker.make(Source, pk=direct.pk + 1, url="https://lists.example.com/sub")
     baker.make(Template, pk=source.pk, format="mihomo", text="a: b")
+    baker.make(ServerLimit, pk=source.pk, data_limit=1)
     names = ("object_id", "id", "pk", "content_type_id", "kind", "name", "device")
     path = {"folder": "sub", "token": TOKEN, "rest": ""}
     _, friend = create_api_key("friend", ApiKey.Scope.REPORT, None)
@@ -114,7 +128,7 @@ def urls() -> dict[str, str]:
         for route in routes(values | dict.fromkeys(names, pk))
         if not route.name.startswith("admin:")
         and route.name not in FOR_PEOPLE
-        and (pk == direct.pk or route.name in {"subscriptions:source", "subscriptions:template"})
+        and (pk == direct.pk or route.name in OF_THE_SOURCE)
     }
 
 

@@ -432,7 +432,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/xpert",
     **({"SERVERS": [{"url": _base_path}]} if _base_path else {}),
-    "ENUM_NAME_OVERRIDES": {"SubscriberStatusEnum": "subscriptions.api.subscriber_fields.STATUSES"},
+    "ENUM_NAME_OVERRIDES": {
+        "SubscriberStatusEnum": "subscriptions.api.subscriber_fields.STATUSES",
+        "LimitScopeEnum": "subscriptions.api.subscriber_fields.LIMIT_SCOPES",
+    },
     "PREPROCESSING_HOOKS": ["operations.api.schema.without_trailing_slash"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

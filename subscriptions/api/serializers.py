@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from django.db.models import QuerySet
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -45,6 +46,7 @@ class WholeNumberField(serializers.IntegerField):
         return data
 
 
+@extend_schema_field(OpenApiTypes.INT)
 class SubscriberField(serializers.PrimaryKeyRelatedField[Subscriber]):
     """The id of a subscriber who was not deleted."""
 

@@ -35,6 +35,7 @@ from .serializers import SwitchField, TextField, WholeNumberField
 MAX_NOTE = 10_000
 MAX_GROUPS = 100
 DELETED = "deleted"
+LIMIT_SCOPES = ServerLimit.Scope.values
 STATUSES = (*(state.value for state in quotas.State), DELETED)
 # No moment after it is stored: a date cannot hold much more.
 _LAST = datetime(9999, 1, 1, tzinfo=UTC)
@@ -312,7 +313,7 @@ class LimitSerializer(serializers.Serializer[Any]):
 
     id = serializers.IntegerField()
     name = serializers.CharField()
-    scope = serializers.ChoiceField(ServerLimit.Scope.values)
+    scope = serializers.ChoiceField(LIMIT_SCOPES)
     data_limit = serializers.IntegerField()
     limit_reset = serializers.ChoiceField(Subscriber.Reset.values)
     used_upload = serializers.IntegerField(

@@ -23,8 +23,14 @@ def origin_of(source: Source) -> str:
 
 def source_of(limit: ServerLimit) -> Source | None:
     """The source whose servers it limits; None if it limits one server, or the source is deleted."""
+    number = source_id(limit)
+    return None if number is None else Source.objects.filter(pk=number).first()
+
+
+def source_id(limit: ServerLimit) -> int | None:
+    """The id of that source, which may be deleted."""
     number = limit.origin.removeprefix(_SOURCE)
-    return Source.objects.filter(pk=number).first() if number.isdigit() else None
+    return int(number) if number.isdigit() else None
 
 
 def sources() -> dict[str, str]:
@@ -37,7 +43,7 @@ def servers() -> dict[str, str]:
     names: dict[Endpoint, str] = {}
     for host, port, protocol, name in _named():
         names.setdefault((host, port, protocol), name)
-    found = {_value(endpoint): _label(endpoint, name) for endpoint, name in names.items()}
+    found = {value_of(endpoint): _label(endpoint, name) for endpoint, name in names.items()}
     return dict(sorted(found.items(), key=lambda pair: pair[1].casefold())[:_MOST])
 
 
@@ -49,7 +55,8 @@ def _named() -> Iterable[tuple[str, int, str, str]]:
     yield from Server.objects.visible().values_list("host", "port", "protocol", "name")
 
 
-def _value(endpoint: Endpoint) -> str:
+def value_of(endpoint: Endpoint) -> str:
+    """Its value in a form."""
     host, port, protocol = endpoint
     return f"{_SERVER}{host} {port} {protocol}"
 
@@ -70,7 +77,9 @@ def endpoints_of(value: str) -> set[Endpoint]:
 
 def name_of(value: str) -> str:
     """The name that people see unless another is chosen: that of the source or of the server."""
-    label = (sources() | servers()).get(value, value)
+    label = (sources() | servers()).get(value)
+    if label is None:  # a server that nobody has listed or reported yet
+        label = ", ".join(_label(endpoint, "") for endpoint in endpoints_of(value))
     return label.partition(" · ")[0][:200]
 
 

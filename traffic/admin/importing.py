@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -63,7 +64,7 @@ def import_view(owner: PanelAdmin[Subscriber], request: HttpRequest) -> HttpResp
 def _preview(
     owner: PanelAdmin[Subscriber], request: HttpRequest, content: bytes, seed: str
 ) -> TemplateResponse:
-    parsed = csv_import.read(content, _tokens(seed))
+    parsed = csv_import.read(content, _tokens(seed), _columns(request))
     found = list(parsed.subscribers.items())
     context = {
         "count": len(found),
@@ -81,7 +82,7 @@ def _preview(
 def _import(owner: PanelAdmin[Subscriber], request: HttpRequest, content: bytes) -> HttpResponse:
     """Read the file again, because tokens may be in use by now; all of them are if the form is sent twice."""
     seed = request.POST.get("seed") or secrets.token_urlsafe()
-    parsed = csv_import.read(content, _tokens(seed))
+    parsed = csv_import.read(content, _tokens(seed), _columns(request))
     try:
         own = resellers.of(request.user)
         count = csv_import.store(parsed.subscribers.values(), by(request), own)
@@ -101,8 +102,15 @@ def _import(owner: PanelAdmin[Subscriber], request: HttpRequest, content: bytes)
 def _page(
     owner: PanelAdmin[Subscriber], request: HttpRequest, context: dict[str, Any]
 ) -> TemplateResponse:
-    own = {"title": _("Import subscribers"), "columns": csv_import.COLUMNS}
+    own = {"title": _("Import subscribers"), "columns": _columns(request)}
     return owner.render_list_page(request, "admin/traffic/subscriber/import.html", own | context)
+
+
+def _columns(request: HttpRequest) -> Sequence[str]:
+    """Resellers choose no tokens: one that is somebody else's name, or was somebody else's token, would take over."""
+    columns = csv_import.COLUMNS
+    is_reseller = resellers.of(request.user) is not None
+    return [name for name in columns if name != "token"] if is_reseller else columns
 
 
 def _tokens(seed: str) -> csv_import.TokenOf:

@@ -202,7 +202,8 @@ class SubscriberAdmin(PanelAdmin[Subscriber]):
         """Users who may only view see neither the token, which opens the subscription, nor the limit in bytes."""
         fieldsets = super().get_fieldsets(request, obj)
         if resellers.of(request.user) is not None:
-            return _without(fieldsets, "external_id", "reseller")
+            # A token of their choice could be somebody else's name, or be what somebody else had before.
+            return _without(fieldsets, "token", "external_id", "reseller")
         if not request.user.has_perm("traffic.view_reseller"):
             fieldsets = _without(fieldsets, "reseller")
         if obj is None or self.has_change_permission(request, obj):

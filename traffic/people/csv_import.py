@@ -6,7 +6,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -94,14 +94,20 @@ TokenOf = Callable[[int], str]
 """A function that makes a new token for a line."""
 
 
-def read(content: bytes, token_of: TokenOf = lambda _: new_token()) -> Parsed:
+def read(
+    content: bytes,
+    token_of: TokenOf = lambda _: new_token(),
+    known: Collection[str] = COLUMNS,
+) -> Parsed:
     """Read subscribers from CSV in UTF-8 with a header row. ``token_of`` makes tokens for lines without one.
+
+    ``known``: the columns that the file may have.
 
     Accepts commas, semicolons or tabs, and dates and booleans as English and Russian spreadsheets write them.
     """
     lines = _Lines()
     try:
-        _read(_decoded(content), lines, token_of)
+        _read(_decoded(content), lines, token_of, known)
     except _BadFileError as error:
         lines.blame(error.line, str(error))
     _blame_twice(lines)
@@ -145,10 +151,10 @@ def _decoded(content: bytes) -> str:
         ) from None
 
 
-def _read(text: str, lines: _Lines, token_of: TokenOf) -> None:
+def _read(text: str, lines: _Lines, token_of: TokenOf, known: Collection[str]) -> None:
     rows = _numbered(text)
     header_line, header = next(rows, (1, []))
-    columns = _header(header, header_line)
+    columns = _header(header, header_line, known)
     for count, (line, cells) in enumerate(rows):
         if count == MAX_ROWS:
             raise _BadFileError(
@@ -189,13 +195,13 @@ def _delimiter(text: str) -> str:
     return max(_DELIMITERS, key=found[0].count) if found else _DELIMITERS[0]
 
 
-def _header(cells: Sequence[str], line: int) -> list[str]:
+def _header(cells: Sequence[str], line: int, known: Collection[str]) -> list[str]:
     """The column names. A column without a name, which spreadsheets leave at the edge, is empty."""
     columns = [cell.strip().lower() for cell in cells]
-    known = _("Known columns: %(columns)s.") % {"columns": ", ".join(COLUMNS)}
-    if unknown := [column for column in columns if column and column not in COLUMNS]:
+    told = _("Known columns: %(columns)s.") % {"columns": ", ".join(known)}
+    if unknown := [column for column in columns if column and column not in known]:
         raise _BadFileError(
-            _("Unknown columns: %(columns)s.") % {"columns": ", ".join(unknown)} + " " + known, line
+            _("Unknown columns: %(columns)s.") % {"columns": ", ".join(unknown)} + " " + told, line
         )
     if twice := sorted({column for column in columns if column and columns.count(column) > 1}):
         raise _BadFileError(
@@ -203,7 +209,7 @@ def _header(cells: Sequence[str], line: int) -> list[str]:
         )
     if not {"name", "token"} & set(columns):
         raise _BadFileError(
-            _("The first line must name the columns and include “name” or “token”.") + " " + known,
+            _("The first line must name the columns and include “name” or “token”.") + " " + told,
             line,
         )
     while not columns[-1]:

@@ -221,6 +221,19 @@ def test_an_action_beyond_the_quota_says_why(client: Client, ivan: Reseller) -> 
     assert (ann.data_limit, ann.plan) == (GB, None)
 
 
+def test_resellers_choose_no_tokens(client: Client, ivan: Reseller) -> None:
+    """One that is somebody else's name, or was somebody else's token, would take their place."""
+    client.post(f"{SUBSCRIBERS}add/", new(token="bob"))
+    made = Subscriber.objects.get()
+    assert (made.name, made.reseller) == ("Ann", ivan)
+    assert len(made.token) >= 32
+    client.post(f"{SUBSCRIBERS}{made.pk}/change/", new(name="Anna", token="bob"))
+    assert (made.token, "Anna") == Subscriber.objects.values_list("token", "name").get()
+    file = SimpleUploadedFile("people.csv", b"name,token,data_limit\nCid,bob,1GB\n")
+    shown = client.post(f"{SUBSCRIBERS}import/", {"file": file}).context
+    assert "Unknown columns: token" in str(shown["errors"])
+
+
 def test_an_import_is_their_own_and_keeps_the_quota(client: Client, ivan: Reseller) -> None:
     def sent(*names: str) -> Any:
         lines = "\n".join(["name,data_limit", *(f"{name},1GB" for name in names)])
