@@ -1,7 +1,9 @@
 """XPERT_BASE_PATH behind a real nginx: the whole panel lives below its path, and a browser finds no way out of it."""
 
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +18,7 @@ from tests.authenticators import shown
 from tests.test_crash import PATIENCE, Panel, own_database
 from tests.test_deploy import SECRET, Site, nginx
 from tests.test_every_page_in_a_browser import ARGUMENTS
-from tests.test_scripts import REPOSITORY
+from tests.test_scripts import REPOSITORY, environment
 from tests.tiers import CHROMIUM
 
 pytestmark = [pytest.mark.slow, *nginx]
@@ -49,9 +51,24 @@ def site_of_the_installer(prefix: Path) -> str:
     return done.stdout
 
 
+def collect_static_files() -> None:
+    """As script/server does before it starts."""
+    subprocess.run(
+        [sys.executable, "manage.py", "collectstatic", "--noinput", "-v0"],
+        cwd=REPOSITORY,
+        env=environment(
+            SECRET_KEY="x" * 50,
+            XPERT_ENV_FILE=os.devnull,
+            DJANGO_SETTINGS_MODULE="xpert_panel.settings",
+        ),
+        check=True,
+    )
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("nginx")
+    collect_static_files()
     with own_database(folder) as database:
         panel = Panel(database, folder / "server.log", **SETTINGS)
         try:

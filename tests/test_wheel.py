@@ -30,6 +30,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "urls"
 USE_TZ = True
 """
+# What a project that installs traffic must have: check traffic.E011.
+BACKENDS = """
+AUTHENTICATION_BACKENDS = ["traffic.backends.ResellerBackend", "django.contrib.auth.backends.ModelBackend"]
+"""
 # Simulates missing extras: importing them fails.
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys(['unfold', 'psycopg', 'redis', 'grpc']))\n"
 SMOKE = {
@@ -91,7 +95,8 @@ def test_it_holds_every_file_that_the_apps_need_and_no_tests(wheel: Path) -> Non
 @pytest.mark.parametrize("app", APPS)
 def test_each_app_works_without_the_extras(app: str, installed: Path, tmp_path: Path) -> None:
     needed = APPS[: APPS.index(app) + 1]
-    (tmp_path / "settings.py").write_text(PROJECT.format(apps=str(list(needed))[1:-1]))
+    project = PROJECT.format(apps=str(list(needed))[1:-1])
+    (tmp_path / "settings.py").write_text(project + (BACKENDS if "traffic" in needed else ""))
     (tmp_path / "urls.py").write_text("urlpatterns = []\n")
     (tmp_path / "try_it.py").write_text(
         f"{WITHOUT}import django\ndjango.setup()\n"

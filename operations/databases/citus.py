@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 from django.db import connection
 
+from operations.hosts import join_host_port
+
 # The oldest version that runs joins of a copied table with a spread one on the nodes.
 OLDEST = (13, 2)
 SPREAD_BY = "subscriber_id"
@@ -89,7 +91,9 @@ def nodes() -> list[Node]:
         "SELECT nodename, nodeport, groupid, shouldhaveshards FROM pg_dist_node"
         " WHERE isactive AND noderole = 'primary' ORDER BY groupid"
     )
-    return [Node(f"{name}:{port}", group == 0, holds) for name, port, group, holds in found]
+    return [
+        Node(join_host_port(name, port), group == 0, holds) for name, port, group, holds in found
+    ]
 
 
 def is_coordinator() -> bool:
@@ -102,7 +106,7 @@ def parts() -> list[Part]:
         "SELECT nodename, nodeport, success, result FROM run_command_on_workers(%s)", _OLD
     )
     return [
-        Part(f"{name}:{port}", answers, int(result) if answers else 0)
+        Part(join_host_port(name, port), answers, int(result) if answers else 0)
         for name, port, answers, result in found
     ]
 
