@@ -157,11 +157,11 @@ def _captured(work: Callable[[], object]) -> list[tuple[str, list[Any]]]:
     found: list[tuple[str, list[Any]]] = []
     original = rollups._merge  # noqa: SLF001
 
-    def capture(rollup: rollups.Rollup, rows: Any, sign: rollups.Sign = "+") -> Any:
+    def capture(rollup: rollups.Rollup, rows: Any) -> Any:
         if rows:
-            text = rollups._upsert(rollup, sign, "sqlite", len(rows))  # noqa: SLF001
+            text = rollups._upsert(rollup, "sqlite", len(rows))  # noqa: SLF001
             found.append((text, [value for values in rows for value in values]))
-        return original(rollup, rows, sign)
+        return original(rollup, rows)
 
     rollups._merge = capture  # noqa: SLF001
     try:
