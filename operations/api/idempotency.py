@@ -10,6 +10,7 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from operations import idempotency, patterns
 from operations.idempotency import Asked, Done
@@ -49,6 +50,13 @@ def in_steps(
         return idempotency.in_steps(_asked(request), choose, step, timezone.now())
     except idempotency.Reused:
         raise KeyReused from None
+
+
+def told(response: Response, done: Done) -> Response:
+    """The response, which says so if it answers a repeat."""
+    if done.is_repeat:
+        response.headers[REPLAYED] = "true"
+    return response
 
 
 def _asked(request: Request) -> Asked | None:

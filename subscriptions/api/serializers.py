@@ -47,16 +47,27 @@ class WholeNumberField(serializers.IntegerField):
 
 
 @extend_schema_field(OpenApiTypes.INT)
-class SubscriberField(serializers.PrimaryKeyRelatedField[Subscriber]):
-    """The id of a subscriber who was not deleted."""
+class _IdField(serializers.PrimaryKeyRelatedField[Any]):
+    """Accepts only numbers; DRF's field takes strings too."""
 
-    def get_queryset(self) -> QuerySet[Subscriber]:
-        return Subscriber.objects.visible()
-
-    def to_internal_value(self, data: Any) -> Subscriber:
+    def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, bool) or not isinstance(data, int):
             self.fail("incorrect_type", data_type=type(data).__name__)
-        return super().to_internal_value(data)  # type: ignore[arg-type]  # the stubs expect what it returns
+        return super().to_internal_value(data)
+
+
+class SubscriberField(_IdField):
+    """The id of a subscriber who was not deleted."""
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return Subscriber.objects.visible()
+
+
+class SourceField(_IdField):
+    """The id of a source."""
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return Source.objects.all()
 
 
 class DirectConfigSerializer(serializers.ModelSerializer[DirectConfig]):

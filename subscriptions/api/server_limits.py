@@ -7,8 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError as ModelError
 from django.db.models import QuerySet
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
@@ -19,7 +18,6 @@ from operations.api.authors import by
 from operations.api.schema import BODY_ERRORS, DETAIL, OPERATOR_ERRORS
 from operations.api.viewsets import OperatorViewSet
 from operations.conf import MAX_DAYS
-from subscriptions.models import Source
 from subscriptions.sources import limited_places
 from traffic.ledger.lookup import Endpoint, next_period
 from traffic.models import MAX_COUNTER, LimitedServer, Reset, ServerLimit, Subscriber
@@ -32,7 +30,7 @@ from traffic.reports import (
 )
 
 from .requests import ID, json_object, path_number
-from .serializers import SubscriberField, TextField, WholeNumberField
+from .serializers import SourceField, SubscriberField, TextField, WholeNumberField
 from .subscriber_fields import LIMIT_SCOPES, PlanField, StrictSerializer
 
 _NO_LIMIT = {404: OpenApiResponse(DETAIL, "There is no such limit.")}
@@ -40,23 +38,6 @@ _WRITE_ERRORS = {**OPERATOR_ERRORS, **BODY_ERRORS}
 _POST_ERRORS = {**_WRITE_ERRORS, **idempotency.CONFLICT}
 _ON_ONE = [ID, idempotency.PARAMETER]
 _PLACE = "Expected source, or server, port and protocol."
-
-
-@extend_schema_field(OpenApiTypes.INT)
-class SourceField(serializers.Field[Source, int, int, Any]):
-    """The id of a source."""
-
-    default_error_messages = {"unknown": "Expected the id of a source."}
-
-    def to_internal_value(self, data: Any) -> Source:
-        is_id = isinstance(data, int) and not isinstance(data, bool)
-        found = Source.objects.filter(pk=path_number(str(data))).first() if is_id else None
-        if found is None:
-            self.fail("unknown")
-        return found
-
-    def to_representation(self, value: Source) -> int:
-        return value.pk
 
 
 class LimitValuesSerializer(StrictSerializer):
@@ -240,10 +221,7 @@ class ServerLimitViewSet(OperatorViewSet):
 
     def _done_once(self, work: Callable[[], int], code: int) -> Response:
         done = idempotency.once(self.request, work)
-        response = Response(_json(_limit(str(done.outcome)).pk), code)
-        if done.is_repeat:
-            response.headers[idempotency.REPLAYED] = "true"
-        return response
+        return idempotency.told(Response(_json(_limit(str(done.outcome)).pk), code), done)
 
 
 def _checked(

@@ -345,9 +345,7 @@ class SubscriberViewSet(SubscriberEndpoint):
         done = idempotency.once(self.request, work)
         response = self._answer(done.outcome)
         response.status_code = code
-        if done.is_repeat:
-            response.headers[idempotency.REPLAYED] = "true"
-        return response
+        return idempotency.told(response, done)
 
     def _told(self, serializer: type[Any]) -> dict[str, Any]:
         asked = serializer(data=json_object(self.request))

@@ -105,10 +105,7 @@ class BulkSubscriberViewSet(SubscriberEndpoint):
     def create(self, request: Request) -> Response:
         json_object(request)
         done = idempotency.in_steps(request, self._chosen, self._step)
-        response = Response(self._answer(done.outcome))
-        if done.is_repeat:
-            response.headers[idempotency.REPLAYED] = "true"
-        return response
+        return idempotency.told(Response(self._answer(done.outcome)), done)
 
     def _chosen(self) -> list[int]:
         """The subscribers of the action, after every value has been checked."""

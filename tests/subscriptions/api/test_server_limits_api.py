@@ -99,6 +99,7 @@ def test_a_repeated_request_adds_one_limit(manager: Client) -> None:
     [
         ({"source": 1}, "source"),
         ({"source": True}, "source"),
+        ({"source": 2**70}, "source"),
         ({"server": None}, "server"),
         ({"server": "bad host"}, "server"),
         ({"port": 0}, "port"),
