@@ -26,7 +26,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models.sql import InsertQuery
 from psycopg import IsolationLevel
 
-from operations.databases.substitution import as_default, beside_default, like_default
+from operations.databases.substitution import as_default, beside_default, like_default, sqlite_file
 
 from .totals import measure, stored_models
 
@@ -92,14 +92,22 @@ def _settings(url: str) -> dict[str, Any]:
         raise CopyError(
             "--to takes postgres://user:password@host:5432/name, or sqlite:////path/of/a.db."
         )
+    if _is_own(found):
+        raise CopyError("The target is the database that the panel already uses.")
     if found["ENGINE"].endswith("sqlite3"):
         found |= _new_file(Path(found["NAME"]))
-    same = ("ENGINE", "NAME", "HOST", "PORT")
-    if all(
-        str(found.get(key) or "") == str(connection.settings_dict.get(key) or "") for key in same
-    ):
-        raise CopyError("The target is the database that the panel already uses.")
     return dict(connections.configure_settings({DEFAULT_DB_ALIAS: found})[DEFAULT_DB_ALIAS])
+
+
+def _is_own(found: dict[str, Any]) -> bool:
+    """Asked before the file is opened: closing it again would take away the locks of this process's connections."""
+    if found["ENGINE"].endswith("sqlite3"):
+        own, other = sqlite_file(), Path(found["NAME"])
+        return own is not None and other.exists() and own.samefile(other)
+    same = ("ENGINE", "NAME", "HOST", "PORT")
+    return all(
+        str(found.get(key) or "") == str(connection.settings_dict.get(key) or "") for key in same
+    )
 
 
 def _new_file(path: Path) -> dict[str, Any]:

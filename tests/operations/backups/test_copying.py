@@ -2,6 +2,8 @@
 
 import io
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -196,6 +198,24 @@ def test_the_panels_own_database_cannot_be_the_target() -> None:
         url = f"postgres://{settings['USER']}:{settings['PASSWORD']}@{place}/{settings['NAME']}"
     with pytest.raises(CommandError, match="already uses"):
         run(url)
+
+
+@pytest.mark.skipif(connections["default"].vendor != "sqlite", reason="about a file")
+@pytest.mark.parametrize("is_link", [True, False])
+def test_a_refused_copy_leaves_the_locks_of_the_panels_own_file(
+    tmp_path: Path, is_link: bool
+) -> None:
+    """Without them another process takes itself for the last one, and removes the log that this one still uses."""
+    Subscriber.objects.count()  # the connection holds its lock from its first statement on
+    own = Path(connections["default"].settings_dict["NAME"])
+    (link := tmp_path / "link.db").symlink_to(own)
+    with pytest.raises(CommandError, match="already uses"):
+        run(f"sqlite:///{link if is_link else own}")
+    code = f"import sqlite3; sqlite3.connect({str(own)!r}, timeout=0).execute('PRAGMA journal_mode = DELETE')"
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "database is locked" in other.stderr
 
 
 def test_times_of_creation_are_kept(target: Path) -> None:
