@@ -3,6 +3,7 @@
 ``python -m benchmarks.inside WHAT [ARGUMENTS]`` prints one JSON object.
 """
 
+import gc
 import itertools
 import json
 import sqlite3
@@ -42,6 +43,10 @@ from traffic.models import Subscriber  # noqa: E402
 from traffic.periods import window  # noqa: E402
 
 from .measure import ratio, seconds  # noqa: E402
+
+# As ``post_worker_init`` of xpert_panel/server.py: these figures are about a server.
+gc.freeze()
+gc.set_threshold(10_000, 20, 20)
 
 
 def batch_of_1000(scratch: str) -> dict[str, float]:

@@ -360,7 +360,7 @@ class _States(dict[EventKey, _State]):
 
     def __missing__(self, key: EventKey) -> _State:
         last = self._stored.get(key)
-        state = self[key] = _State(*msgspec.structs.astuple(last)) if last else _State()
+        state = self[key] = _State(*last[2:]) if last else _State()
         return state
 
     def unchanged(self, rows: Sequence[Row], run: int) -> set[int]:

@@ -37,6 +37,7 @@ from traffic.models import (
 )
 
 T = TypeVar("T")
+N = TypeVar("N", bound=tuple[Any, ...])
 UsageKey = tuple[int, int, int]  # subscriber id, hour since 1970, server id
 ServerKey = tuple[int, int]  # server id, hour since 1970
 EventKey = tuple[int, str]  # subscriber id, event id
@@ -166,9 +167,11 @@ NEW_METERS = Rollup(model=Meter, key=("subscriber_id", "key"), returned=("subscr
 LOCKED_METERS = msgspec.structs.replace(NEW_METERS, is_locking=True)
 
 
-class LastReading(msgspec.Struct, frozen=True, gc=False):
+class LastReading(NamedTuple):
     """The stored state of a row of ``Meter``. ``read_at`` (Unix seconds) is None before the first reading."""
 
+    subscriber: int
+    key: str
     run: int
     upload: int
     download: int
@@ -179,7 +182,7 @@ class LastReading(msgspec.Struct, frozen=True, gc=False):
 
 
 _LAST_READING = (
-    "run", "upload", "download", "read_at", "server_id", "counted_upload", "counted_download",
+    "subscriber_id", "key", "run", "upload", "download", "read_at", "server_id", "counted_upload", "counted_download",
 )  # fmt: skip
 
 
@@ -298,8 +301,7 @@ def find_subscribers(tokens: Iterable[str]) -> list[FoundSubscriber]:
     """
     columns = ", ".join(FoundSubscriber._fields)
     rows = _find(columns, Subscriber, "hidden_at IS NULL AND token", tokens)
-    # What FoundSubscriber._make does, without a Python call for each of a thousand rows.
-    return list(map(partial(tuple.__new__, FoundSubscriber), rows))
+    return list(_named(FoundSubscriber, rows))
 
 
 def find_servers(hosts: Iterable[str]) -> list[FoundServer]:
@@ -359,6 +361,11 @@ def _reporters(vendor: str, column: str, values: int, meters: int) -> str:
     )
 
 
+def _named(kind: type[N], rows: Iterable[Any]) -> Iterator[N]:
+    """What ``kind._make`` does, without a Python call for each of a thousand rows."""
+    return map(partial(tuple.__new__, kind), rows)
+
+
 def _find(columns: str, model: type[models.Model], where: str, values: Iterable[str]) -> list[Any]:
     found: list[Any] = []
     for chunk in _chunks(list(values)):
@@ -378,10 +385,7 @@ def _find_meters(keys: Iterable[EventKey], lock: str) -> dict[EventKey, LastRead
     for chunk in _chunks(sorted(keys) if lock else list(keys)):
         sql = _look_up_pairs(connection.vendor, lock, len(chunk))
         rows = _send(sql, [value for key in chunk for value in key])
-        found |= {
-            (subscriber, key): LastReading(run, up, down, read_at, server, counted_up, counted_down)
-            for subscriber, key, run, up, down, read_at, server, counted_up, counted_down in rows
-        }
+        found |= {row[:2]: row for row in _named(LastReading, rows)}
     return found
 
 
@@ -675,7 +679,7 @@ def _look_up_pairs(vendor: str, lock: str, pairs: int) -> str:
     """Lock rows in the order of their keys. SQLite would read the whole table for ``(a, b) IN (VALUES …)``."""
     mark = engine.current().PLACEHOLDER
     marks = ", ".join([f"({mark}, {mark})"] * pairs)
-    columns = ", ".join(f"meter.{name}" for name in ("subscriber_id", "key", *_LAST_READING))
+    columns = ", ".join(f"meter.{name}" for name in _LAST_READING)
     order = f" ORDER BY meter.subscriber_id, meter.key{lock} OF meter" if lock else ""
     return (
         f"WITH wanted (subscriber_id, key) AS (VALUES {marks}) SELECT {columns}"
