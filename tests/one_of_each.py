@@ -12,6 +12,7 @@ from model_bakery import baker
 
 from gateways.models import Gateway
 from integrations.marzban.models import HandOver, PanelIdentity, PanelLink
+from integrations.moving.models import OldPanel
 from integrations.pulls.models import Panel
 from integrations.telegram.models import Link
 from operations import audit
@@ -141,6 +142,7 @@ def one_of_each(operator: User) -> dict[str, Any]:
         "pulls_panel": baker.make(
             Panel, name="Панель", kind="3x-ui", access="key", url="https://10.0.0.5"
         ),
+        "moving_oldpanel": baker.make(OldPanel, name="Дача", kind="marzban", added_at=now),
         "telegram_link": baker.make(
             Link, chat=7, subscriber=anna, user=None, language="ru", linked_at=now
         ),

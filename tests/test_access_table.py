@@ -16,6 +16,7 @@ from gateways.models import Gateway
 from integrations.marzban import admin_tokens, own_users
 from integrations.marzban.admin_tokens import Admin
 from integrations.marzban.models import HandOver, PanelIdentity, PanelLink
+from integrations.moving.models import OldPanel
 from integrations.pulls import pulling
 from integrations.pulls.models import Panel
 from integrations.telegram.models import Link
@@ -157,6 +158,7 @@ MODELS: dict[str, Rights] = {
     "subscriptions_group": (ANY_STAFF, OPERATORS),
     "gateways_gateway": (ANY_STAFF, OPERATORS),
     "pulls_panel": (ANY_STAFF, OPERATORS),
+    "moving_oldpanel": (ANY_STAFF, OPERATORS),
     "telegram_link": (ANY_STAFF, OPERATORS),
     "operations_commandrun": (ANY_STAFF, NONE),
     "operations_receiver": (ANY_STAFF, OPERATORS),
@@ -170,9 +172,9 @@ MODELS: dict[str, Rights] = {
     "marzban_handover": (ANY_STAFF, NONE),
 }
 # Forbidden for everybody: servers are created by reports, keys are revoked so that they stay visible, nodes follow
-# their source, a panel is linked by a form of its own, and there is one brand.
+# their source, a panel is linked by a form of its own, people who move in bring their panel, and there is one brand.
 NEVER = {
-    "admin:marzban_panellink_add", "admin:telegram_link_add",
+    "admin:marzban_panellink_add", "admin:telegram_link_add", "admin:moving_oldpanel_add", "admin:moving_oldpanel_delete",
     "admin:traffic_server_add", "admin:traffic_reporter_add", "admin:traffic_reporter_delete", "admin:operations_apikey_delete", "admin:subscriptions_node_add",
     "admin:subscriptions_node_delete", "admin:subscriptions_brand_add", "admin:subscriptions_brand_delete", "admin:operations_delivery_add", "admin:operations_delivery_delete",
 }  # fmt: skip
@@ -297,6 +299,7 @@ def values_for(name: str) -> dict[str, object]:
         "subscriptions_template": baker.make(Template, format="mihomo", text="a: b"),
         "subscriptions_brand": Brand.objects.create(pk=1),
         "pulls_panel": baker.make(Panel, kind="3x-ui", access="key", url="https://10.0.0.5"),
+        "moving_oldpanel": baker.make(OldPanel, kind="marzban", added_at=timezone.now()),
         "telegram_link": baker.make(
             Link, chat=7, subscriber=None, user=baker.make(User), linked_at=timezone.now()
         ),

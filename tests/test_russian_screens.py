@@ -1,6 +1,7 @@
 """No English text on Russian pages: every page of the admin, and its answers to forms."""
 
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,19 @@ _ENGLISH = re.compile(
 
 def test_the_button_to_delete_names_no_model() -> None:
     """Russian would have to decline its name."""
-    for model in admin.site._registry:
-        app, name = model._meta.app_label, model._meta.model_name
-        folders = (f"{app}/{name}/", f"{app}/", "")
-        chosen = select_template([f"admin/{folder}submit_line.html" for folder in folders])
-        assert chosen.template.name != "admin/submit_line.html", app
+    for owner in admin.site._registry.values():
+        own = owner.change_form_template
+        assert isinstance(own, list | str), owner
+        names = list(_extended([own] if isinstance(own, str) else own))
+        assert "admin/operations/change_form.html" in names, owner
+
+
+def _extended(names: list[str]) -> Iterator[str]:
+    """The template of these that is there, and all that it extends."""
+    source: str = select_template(names).template.source
+    yield str(select_template(names).template.name)
+    if found := re.match(r'{% extends "([^"]+)" %}', source):
+        yield from _extended([found[1]])
 
 
 class Screen(HTMLParser):

@@ -21,7 +21,7 @@ class OldPanel(models.Model):
 
     kind = models.CharField(_("kind"), max_length=20, choices=Kind)
     name = models.CharField(_("name"), max_length=100)
-    sealed_secret = models.TextField(blank=True, editable=False)
+    sealed_secret = models.TextField(_("secret of its links"), blank=True, editable=False)
     added_at = models.DateTimeField(_("first move"))
 
     secret_fields = frozenset({"sealed_secret"})
@@ -30,7 +30,7 @@ class OldPanel(models.Model):
         verbose_name = _("old panel")
         verbose_name_plural = _("old panels")
         ordering = ["name", "id"]
-        default_permissions = ("view",)
+        default_permissions = ("change", "view")
         constraints = [
             models.UniqueConstraint(fields=["kind", "name"], name="moving_oldpanel_unique")
         ]

@@ -11,16 +11,18 @@ from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 from django.views.decorators.http import require_POST
 
+from operations.admin import bulk_actions
 from operations.admin.base import Deletion, PanelAdmin
+from operations.admin.bulk_actions import BulkAction
 from operations.admin.questions import asking
 from operations.formatting import badge, left_to_right, moment
 from traffic.admin.sections import TRAFFIC
 from traffic.ledger import reporters
 
-from . import journal, places, pulling, trial
+from . import forgetting, journal, places, pulling, trial
 from .forms import PanelForm
 from .growth import What
 from .models import Panel
@@ -33,6 +35,22 @@ _WHAT = {
     What.UNCHANGED: gettext_lazy("unchanged"),
     What.RESTARTED: gettext_lazy("restarted: the whole total counts"),
     What.RESTORED: gettext_lazy("the panel was restored: counting goes on from here"),
+}
+_ACTIONS = {
+    "forget": BulkAction(
+        button=gettext_lazy("Forget the key"),
+        icon="key_off",
+        question=ngettext_lazy("Forget the key of %d panel?", "Forget the keys of %d panels?"),
+        text=gettext_lazy(
+            "The stored key or password and the extra headers are removed, and the panel is switched off. Counted usage "
+            "stays. To read the panel again, enter the key again."
+        ),
+        done=ngettext_lazy(
+            "The key of %d panel is forgotten.", "The keys of %d panels are forgotten."
+        ),
+        do=lambda ids, _, by: forgetting.forget(ids, by),
+        is_loss=True,
+    )
 }
 
 
@@ -54,7 +72,11 @@ class PanelToReadAdmin(PanelAdmin[Panel]):
     list_filter = ("enabled", "kind")
     search_fields = ("name",)
     autocomplete_fields = ("subscriber",)
-    actions = ("switch_on", "switch_off")
+    actions = (
+        "switch_on",
+        "switch_off",
+        *(bulk_actions.in_list(name, action) for name, action in _ACTIONS.items()),
+    )
     empty_text = gettext_lazy(
         "No panels yet. Add a 3x-ui, Marzban, PasarGuard, Marzneshin, Remnawave or Hiddify that tells what people use there."
     )
@@ -115,11 +137,24 @@ class PanelToReadAdmin(PanelAdmin[Panel]):
 
     @admin.action(permissions=["change"], description=gettext_lazy("Switch on"))
     def switch_on(self, request: HttpRequest, queryset: QuerySet[Panel]) -> None:
-        self._switch(request, queryset, enabled=True)
+        lacking = [panel for panel in queryset if panel.lacks_secret]
+        for panel in lacking:
+            text = _("%(name)s stays off: its key or password was removed; enter it again.")
+            self.message_user(request, text % {"name": panel}, messages.WARNING)
+        fit = queryset.exclude(pk__in=[panel.pk for panel in lacking])
+        self._switch(request, fit, enabled=True)
 
     @admin.action(permissions=["change"], description=gettext_lazy("Switch off"))
     def switch_off(self, request: HttpRequest, queryset: QuerySet[Panel]) -> None:
         self._switch(request, queryset, enabled=False)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        panel: Panel | None = context.get("original")
+        offered = _ACTIONS.items() if panel and panel.has_secrets else ()
+        own = {"buttons": [(self.url(name, panel), action) for name, action in offered if panel]}
+        return super().render_change_form(request, context | own, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Panel, form: Any, change: bool) -> None:
         if form.changed_data:
@@ -160,7 +195,11 @@ class PanelToReadAdmin(PanelAdmin[Panel]):
         text = ngettext("%(count)d panel was changed.", "%(count)d panels were changed.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
-    pages = {"read": read_view, "try": try_view}
+    pages = {
+        "read": read_view,
+        "try": try_view,
+        **{name: bulk_actions.page(action) for name, action in _ACTIONS.items()},
+    }
 
 
 def _expect_no_more(panels: Iterable[Panel]) -> None:

@@ -41,7 +41,8 @@ class PanelForm(_PanelModelForm):
         max_length=2000,
         widget=UnfoldAdminPasswordWidget(attrs={"dir": "ltr", "autocomplete": "new-password"}),
         help_text=gettext_lazy(
-            "It is stored encrypted and never shown again. Leave it empty to keep the present one."
+            "It is stored encrypted and never shown again. Leave it empty to keep the present one; “Forget the key” on this "
+            "page removes it."
         ),
     )
     headers = forms.CharField(
@@ -132,7 +133,8 @@ class PanelForm(_PanelModelForm):
         if found["access"] == Way.LOGIN and not found.get("username"):
             self.add_error("username", ValidationError(_("A user name is needed.")))
         if not found.get("secret") and not self._secret_before:
-            self.add_error("secret", ValidationError(_("A key or password is needed.")))
+            if found.get("enabled"):
+                self.add_error("secret", ValidationError(_("A key or password is needed.")))
         elif not found.get("secret") and self._is_elsewhere(found):
             text = _("Enter it again: the stored one is for the former address or kind.")
             self.add_error("secret", ValidationError(text))

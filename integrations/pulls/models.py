@@ -127,6 +127,16 @@ class Panel(models.Model):
         return ADAPTERS[self.kind].base_of(self.url)
 
     @property
+    def has_secrets(self) -> bool:
+        """Whether a key, password or extra headers are stored."""
+        return bool(self.sealed_secret or self.sealed_headers)
+
+    @property
+    def lacks_secret(self) -> bool:
+        """Whether the key or password that it is read with was removed."""
+        return self.access != Way.LINK and not self.sealed_secret
+
+    @property
     def secret(self) -> str:
         """Raises sealing.CannotOpenError."""
         return sealing.unseal(self.sealed_secret)

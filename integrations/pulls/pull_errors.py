@@ -47,6 +47,7 @@ _SENTENCES: dict[str, str | Promise] = {
     "http_429": gettext_lazy("The panel asks to come back later (429)."),
     # Ourselves.
     "sealed": gettext_lazy("SECRET_KEY has changed; enter the key or password again."),
+    "no_secret": gettext_lazy("The key or password was removed; enter it again."),
     "tracking_off": gettext_lazy("Traffic tracking is switched off."),
     "busy": gettext_lazy("The database was busy; nothing is lost, and the next reading goes on."),
     "internal": _OURS,

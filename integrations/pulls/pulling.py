@@ -150,6 +150,8 @@ def _asked(panel: Panel) -> client.Panel[Found]:
     """Check the place again, because a panel may have been linked since. Raises ReadingError, Refused and CannotOpenError."""
     if not conf.tracking_enabled:
         raise ReadingError("tracking_off")
+    if panel.lacks_secret:
+        raise ReadingError("no_secret")
     places.check(panel.url, panel.kind, allow_private=panel.allow_private)
     access = Access(Way(panel.access), panel.username, panel.secret)
     policy = places.policy_of(allow_private=panel.allow_private)

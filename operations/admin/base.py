@@ -196,6 +196,18 @@ class PanelAdmin(ModelAdmin[_M]):
     # The most that anyone may do here, whatever their permissions.
     rights: ClassVar[frozenset[str]] = frozenset({"add", "change", "delete", "view"})
 
+    def __init__(self, model: type[_M], admin_site: admin.AdminSite) -> None:
+        super().__init__(model, admin_site)
+        for name in ("change_form", "change_list", "delete_confirmation"):
+            if getattr(self, f"{name}_template") is None:
+                setattr(self, f"{name}_template", self._templates(f"{name}.html"))
+
+    def _templates(self, name: str) -> list[str]:
+        """As Django looks for them, but in the end the panel's own, not Django's."""
+        app = self.opts.app_label
+        folders = (f"{app}/{self.opts.model_name}", app, "operations")
+        return [f"admin/{folder}/{name}" for folder in folders]
+
     # --- What other apps add ---
 
     @property

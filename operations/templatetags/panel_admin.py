@@ -1,6 +1,7 @@
 from typing import Any
 
 from django import template
+from django.contrib.admin.templatetags.admin_modify import submit_row
 from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.urls import reverse
@@ -18,6 +19,9 @@ register.filter("gigabytes", gigabytes)
 register.filter("last_day", last_day)
 register.filter("masked", masked)
 register.filter("change", change)
+register.inclusion_tag(
+    "admin/operations/submit_line.html", takes_context=True, name="submit_buttons"
+)(submit_row)
 
 
 @register.simple_tag

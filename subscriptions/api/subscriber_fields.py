@@ -159,6 +159,9 @@ class GroupsField(serializers.ListField):
             self.fail("unknown", name=missing[0])
         return found
 
+    def to_representation(self, value: Any) -> list[str]:
+        return sorted(group.name for group in value.all())
+
 
 @extend_schema_field(OpenApiTypes.STR)
 class PlanField(serializers.Field[Plan, str, str, Any]):

@@ -1,5 +1,6 @@
 """``/api/xpert/templates``: the operator's skeletons of lists."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import IntegrityError
@@ -14,7 +15,7 @@ from operations.api.authors import by
 from operations.api.permissions import may_see_secrets
 from operations.api.schema import BODY_ERRORS, DETAIL, OPERATOR_ERRORS
 from operations.api.viewsets import OperatorViewSet
-from operations.audit import Action
+from operations.audit import Action, Changes
 from operations.databases.transactions import write_transaction
 from operations.masks import masked
 from subscriptions import list_templates, template_words
@@ -23,6 +24,7 @@ from subscriptions.models import Template
 
 from .requests import ID, json_object, path_number
 from .serializers import SwitchField, TextField
+from .subscriber_fields import MAX_GROUPS, GroupsField
 
 _NO_TEMPLATE = {404: OpenApiResponse(DETAIL, "There is no such template.")}
 _WRITE_ERRORS = {**OPERATOR_ERRORS, **BODY_ERRORS}
@@ -41,6 +43,11 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
         required=False,
         help_text="Whether lists are made of it; default: false. Each format has one template in use for everybody: the last that was put to use.",
     )
+    groups = GroupsField(
+        max_length=MAX_GROUPS,
+        required=False,
+        help_text="Names of groups whose subscribers alone get it; empty: everybody.",
+    )
     last_error = serializers.SerializerMethodField(
         help_text="Why subscribers get the built-in list instead, as a code; null: they do not."
     )
@@ -52,7 +59,17 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
 
     class Meta:
         model = Template
-        fields = ["id", "name", "format", "text", "in_use", "changed_at", "last_error", "verdict"]
+        fields = [
+            "id",
+            "name",
+            "format",
+            "text",
+            "in_use",
+            "groups",
+            "changed_at",
+            "last_error",
+            "verdict",
+        ]
         read_only_fields = ["id", "changed_at"]
 
     def get_last_error(self, template: Template) -> str | None:
@@ -111,7 +128,8 @@ class TemplateViewSet(OperatorViewSet):
         responses={200: TemplateSerializer(many=True), **OPERATOR_ERRORS},
     )
     def list(self, request: Request) -> Response:
-        return Response(self._serializer(Template.objects.all(), many=True).data)
+        found = Template.objects.prefetch_related("groups")
+        return Response(self._serializer(found, many=True).data)
 
     @extend_schema(
         operation_id="read_template",
@@ -165,14 +183,14 @@ class TemplateViewSet(OperatorViewSet):
     ) -> Any:
         serializer = self._serializer(template, data=data, partial=partial)
         serializer.is_valid(raise_exception=True)
-        before = audit.values(template, serializer.validated_data) if template else {}
+        before = _values(template, serializer.validated_data) if template else {}
         try:
             with write_transaction():
                 saved = serializer.save()
                 list_templates.use_alone(saved.pk)
                 if template is None:
                     audit.note(Action.ADDED, saved, by(self.request))
-                elif changes := audit.differences(saved, before):
+                elif changes := _differences(saved, before):
                     audit.note(Action.CHANGED, saved, by(self.request), changes)
         except IntegrityError:  # another request has just stored the same name
             raise ValidationError({"name": ["This template already exists."]}) from None
@@ -181,6 +199,19 @@ class TemplateViewSet(OperatorViewSet):
     def _serializer(self, *args: Any, **kwargs: Any) -> Any:
         masked = not may_see_secrets(self.request, "subscriptions.change_template")
         return TemplateSerializer(*args, **kwargs, context={"masked": masked})
+
+
+def _values(template: Template, names: Iterable[str]) -> dict[str, Any]:
+    """The current values of these fields; of groups their names."""
+    found = audit.values(template, names)
+    if "groups" in found:
+        found["groups"] = sorted(template.groups.values_list("name", flat=True))
+    return found
+
+
+def _differences(template: Template, before: dict[str, Any]) -> Changes:
+    now = _values(template, before)
+    return {name: (old, now[name]) for name, old in before.items() if old != now[name]}
 
 
 def _template(pk: str) -> Template:

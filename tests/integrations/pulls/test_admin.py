@@ -107,6 +107,68 @@ def test_a_dash_removes_the_headers(operator: Client) -> None:
     assert panel.headers == {}
 
 
+def forget(browser: Client, panel: Panel) -> Panel:
+    assert "the panel is switched off" in page(browser, f"{PANELS}{panel.pk}/forget/")
+    browser.post(f"{PANELS}{panel.pk}/forget/")
+    return Panel.objects.get(pk=panel.pk)
+
+
+def test_a_forgotten_key_is_gone_with_the_headers_and_the_panel_is_off(operator: Client) -> None:
+    add(operator, headers="Cookie: gate=s3cr3t-cookie")
+    panel = Panel.objects.get()
+    assert f"{PANELS}{panel.pk}/forget/" in page(operator, f"{PANELS}{panel.pk}/change/")
+    sealed = panel.sealed_secret
+    panel = forget(operator, panel)
+    assert (panel.sealed_secret, panel.sealed_headers, panel.enabled) == ("", "", False)
+    assert f"{PANELS}{panel.pk}/forget/" not in page(operator, f"{PANELS}{panel.pk}/change/")
+    entry = AuditEntry.objects.filter(target_kind="pulls.panel").latest("id")
+    assert set(entry.changes) == {"enabled", "sealed_secret", "sealed_headers"}
+    history = page(operator, f"{PANELS}{panel.pk}/history/")
+    assert "s3cr3t" not in history
+    assert sealed[:8] not in history
+
+
+def test_forgetting_the_keys_of_many_panels_counts_those_that_had_one(
+    operator: Client, panel: Panel
+) -> None:
+    bare = Panel.objects.create(name="Bare", kind="3x-ui", access="key", url="https://b.example")
+    chosen = {"action": "forget", "post": "yes", "_selected_action": [panel.pk, bare.pk]}
+    answer = operator.post(PANELS, chosen, follow=True)
+    assert "The key of 1 panel is forgotten." in answer.content.decode()
+    bare.refresh_from_db()
+    assert bare.enabled
+
+
+def test_a_panel_without_its_key_can_be_edited_but_not_switched_on(
+    operator: Client, panel: Panel
+) -> None:
+    path = f"{PANELS}{forget(operator, panel).pk}/change/"
+    off = NEW | {"name": "Renamed", "secret": "", "enabled": ""}
+    assert operator.post(path, off).status_code == 302
+    assert "secret" in errors(operator.post(path, off | {"enabled": "on"}))
+    chosen = {"action": "switch_on", "_selected_action": [panel.pk]}
+    answer = operator.post(PANELS, chosen, follow=True)
+    assert "Renamed stays off" in html.unescape(answer.content.decode())
+    panel.refresh_from_db()
+    assert (panel.name, panel.enabled) == ("Renamed", False)
+
+
+def test_a_panel_without_its_key_is_not_asked(
+    operator: Client, panel: Panel, there: StandIn
+) -> None:
+    forget(operator, panel)
+    (outcome,) = pulling.pull([panel.pk], network=there.network)
+    assert (outcome.state, outcome.error, there.asked) == ("failed", "no_secret", [])
+
+
+def test_a_key_that_is_entered_again_is_used(
+    operator: Client, panel: Panel, there: StandIn
+) -> None:
+    forget(operator, panel)
+    operator.post(f"{PANELS}{panel.pk}/change/", NEW)
+    assert pulling.pull([panel.pk], network=there.network)[0].state == "read"
+
+
 def test_the_secret_of_one_address_is_not_sent_to_another(operator: Client) -> None:
     add(operator)
     panel = Panel.objects.get()
@@ -267,7 +329,7 @@ def test_a_viewer_sees_no_address_and_may_not_read(
     client.force_login(viewer)
     Panel.objects.update(url=f"https://{HOST}/s3cr3t-path")
     assert "s3cr3t" not in page(client, f"{PANELS}{panel.pk}/change/")
-    for name in ("try", "read"):
+    for name in ("try", "read", "forget"):
         assert client.post(f"{PANELS}{panel.pk}/{name}/").status_code == 403
 
 

@@ -355,7 +355,11 @@ def test_while_tracking_is_off_nothing_is_asked(
 
 def test_one_panel_that_fails_hides_no_other(panel: Panel, there: StandIn) -> None:
     other = Panel.objects.create(
-        name="Other", kind="marzban", access="login", url="https://nowhere.example.com"
+        name="Other",
+        kind="marzban",
+        access="login",
+        url="https://nowhere.example.com",
+        sealed_secret=panel.sealed_secret,
     )
     there.has("alice", 1)
     outcomes = pulling.pull([other.pk, panel.pk], network=there.network)

@@ -9,7 +9,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from operations.models import AuditEntry
-from subscriptions.models import Template
+from subscriptions.models import Group, Template
 from tests.subscriptions.serving.test_templates import JSON, YAML, template
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,8 @@ def test_the_list_is_an_array_and_one_is_an_object(manager: Client) -> None:
     it = template()
     (found,) = manager.get(TEMPLATES).json()
     assert found == manager.get(one(it)).json()
-    assert list(found) == ["id", "name", "format", "text", "in_use", "changed_at", "last_error"]
+    names = ["id", "name", "format", "text", "in_use", "groups", "changed_at", "last_error"]
+    assert list(found) == names
     assert (found["text"], found["last_error"]) == (YAML, None)
 
 
@@ -74,6 +75,10 @@ def test_one_is_added_changed_and_deleted_and_the_trail_says_so(manager: Client)
         ({"name": ""}, "name"),
         ({"name": "taken"}, "name"),
         ({"in_use": "yes"}, "in_use"),
+        ({"groups": "Berlin"}, "groups"),
+        ({"groups": ["Nowhere"]}, "groups"),
+        ({"groups": [5]}, "groups"),
+        ({"groups": None}, "groups"),
     ],
 )
 def test_a_bad_field_is_named_and_nothing_changes(
@@ -100,6 +105,46 @@ def test_putting_one_to_use_switches_off_the_other(manager: Client) -> None:
     send(manager, "POST", TEMPLATES, NEW | {"in_use": True})
     first.refresh_from_db()
     assert not first.in_use
+
+
+def test_a_template_is_limited_to_groups_by_their_names(manager: Client) -> None:
+    berlin = Group.objects.create(name="Berlin")
+    Group.objects.create(name="Vienna")
+    added = send(manager, "POST", TEMPLATES, NEW | {"groups": ["Berlin"]})
+    assert (added.status_code, added.json()["groups"]) == (201, ["Berlin"])
+    it = Template.objects.get()
+    assert list(it.groups.all()) == [berlin]
+    assert manager.get(TEMPLATES).json()[0]["groups"] == ["Berlin"]
+    both = ["Vienna", "Berlin", "Berlin"]
+    assert send(manager, "PATCH", one(it), {"groups": both}).json()["groups"] == sorted(set(both))
+    assert send(manager, "PUT", one(it), NEW).json()["groups"] == ["Berlin", "Vienna"]
+    assert send(manager, "PATCH", one(it), {"groups": []}).json()["groups"] == []
+    trail = AuditEntry.objects.filter(action="changed").order_by("id")
+    assert [entry.changes.get("groups") for entry in trail] == [
+        [["Berlin"], ["Berlin", "Vienna"]],
+        [["Berlin", "Vienna"], []],
+    ]
+
+
+def test_a_template_for_groups_stays_in_use_beside_that_for_everybody(manager: Client) -> None:
+    Group.objects.create(name="Berlin")
+    everybody = template(name="everybody")
+    limited = NEW | {"in_use": True, "groups": ["Berlin"]}
+    it = Template.objects.get(pk=send(manager, "POST", TEMPLATES, limited).json()["id"])
+    everybody.refresh_from_db()
+    assert everybody.in_use
+    send(manager, "PATCH", one(it), {"groups": []})
+    everybody.refresh_from_db()
+    assert not everybody.in_use
+
+
+def test_the_groups_of_many_templates_cost_one_query(
+    manager: Client, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(20):
+        template(name=f"T{number}").groups.add(Group.objects.create(name=f"G{number}"))
+    with django_assert_max_num_queries(8):
+        manager.get(TEMPLATES)
 
 
 @pytest.mark.parametrize("pk", ["999999", "x", "0", "99999999999999999999"])
