@@ -1,4 +1,4 @@
-"""Remnawave 3: the lifetime total of each user. Tokens can be limited to endpoints. Tested with written answers only."""
+"""Remnawave 2 and 3: the lifetime total of each user. Tokens can be limited to endpoints. Tested with written answers only."""
 
 from typing import Any
 
@@ -39,9 +39,13 @@ class _Traffic(msgspec.Struct):
 
 
 class _User(msgspec.Struct):
-    uuid: str
+    """``uuid``: of version 2 alone; since version 3 users have a number, and their short id may be renewed."""
+
     username: str
     userTraffic: _Traffic  # noqa: N815
+    uuid: str | None = None
+    id: int | None = None
+    shortUuid: str | None = None  # noqa: N815
     createdAt: str | None = None  # noqa: N815
 
 
@@ -77,7 +81,13 @@ def _account(row: bytes) -> Account:
     user = msgspec.json.decode(row, type=_User)
     used = total(user.userTraffic.lifetimeUsedTrafficBytes)
     name, made = named(user.username), born(user.createdAt or "")
-    return Account(named(user.uuid), name, 0, used, is_lifetime=True, born=made)
+    return Account(_key(user), name, 0, used, is_lifetime=True, born=made)
+
+
+def _key(user: _User) -> str:
+    """The most permanent id that the panel tells. Raises ValueError if there is none."""
+    number = "" if user.id is None else str(user.id)
+    return named(user.uuid or number or user.shortUuid or "")
 
 
 def _person(_: Access) -> Conversation:

@@ -163,6 +163,29 @@ def test_remnawave_is_asked_by_its_cursor() -> None:
     assert found.accounts[0].key.startswith("6c1f0d3e-")
 
 
+@pytest.mark.parametrize(
+    ("ids", "key"),
+    [
+        ({"uuid": "6c1f0d3e", "id": 7, "shortUuid": "abc"}, "6c1f0d3e"),
+        ({"id": 7, "shortUuid": "abc", "vlessUuid": "9f"}, "7"),
+        ({"uuid": None, "id": 7}, "7"),
+        ({"id": 0, "shortUuid": "abc"}, "0"),
+        ({"shortUuid": "abc"}, "abc"),
+    ],
+)
+def test_users_of_remnawave_go_by_the_most_permanent_id(ids: dict[str, Any], key: str) -> None:
+    """Version 3 tells no ``uuid`` any more."""
+    row = {"username": "alice", "userTraffic": {"lifetimeUsedTrafficBytes": 5}, **ids}
+    _, found = talk("remnawave", Way.KEY, [json.dumps({"response": {"users": [row]}}).encode()])
+    assert [(account.key, account.download) for account in found.accounts] == [(key, 5)]
+
+
+def test_a_user_of_remnawave_without_any_id_is_unreadable() -> None:
+    row = {"username": "alice", "userTraffic": {"lifetimeUsedTrafficBytes": 5}}
+    _, found = talk("remnawave", Way.KEY, [json.dumps({"response": {"users": [row]}}).encode()])
+    assert (found.accounts, found.unreadable) == ([], 1)
+
+
 def test_a_cursor_of_remnawave_that_goes_in_circles_ends() -> None:
     page = recorded("remnawave_users_1")
     asked, _ = talk("remnawave", Way.KEY, [page, page])
