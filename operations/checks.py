@@ -1,17 +1,19 @@
 """A malformed setting stops the start with a sentence, not with a traceback."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.core import checks
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .conf import conf
+from .databases import citus
 
 # One id per setting, never changed, because operators silence and look up checks by id.
 _CHECKS = {
@@ -96,6 +98,16 @@ def check_second_factor(**options: Any) -> list[CheckMessage]:
     message = _("%s is missing in MIDDLEWARE, so second factors do not protect sessions.")
     hint = _("List it after AuthenticationMiddleware.")
     return [Error(message % _MIDDLEWARE, hint=hint, id="operations.E035")]
+
+
+@register(Tags.database)
+def check_node(databases: Iterable[str] | None = None, **options: Any) -> list[CheckMessage]:
+    """``migrate`` runs it before it changes anything. On a worker it would create the tables that only the coordinator has."""
+    if DEFAULT_DB_ALIAS not in (databases or ()) or not citus.is_worker():
+        return []
+    message = _("DATABASE_URL names a worker of a Citus cluster, where panels only take reports.")
+    hint = _("Run this command on a machine whose DATABASE_URL names the coordinator.")
+    return [Error(message, hint=hint, id="operations.E037")]
 
 
 def _check_names() -> list[CheckMessage]:

@@ -82,6 +82,25 @@ def left_out() -> list[str]:
     return sorted(wanted().keys() - citus.places().keys())
 
 
+def outdated() -> list[str]:
+    """Planned tables that this node does not have as this release needs them.
+
+    It is asked on a worker, which cannot read which migrations are applied.
+    """
+    goal = wanted()
+    have = citus.columns(goal)
+    models = (model._meta for model in apps.get_models() if model._meta.db_table in goal)  # noqa: SLF001
+    return sorted(
+        options.db_table
+        for options in models
+        if any(
+            (options.db_table, field.column) not in have
+            for field in options.local_concrete_fields
+            if field.column
+        )
+    )
+
+
 def refuse_unready(shards: int | None) -> None:
     """Raise DistributionError if this database cannot be distributed."""
     for find in (_no_cluster, _no_nodes, _not_migrated, _not_ours):

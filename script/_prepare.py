@@ -29,6 +29,8 @@ from django.db import connection
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 from django.db.migrations.executor import MigrationExecutor
 
+from operations import distribution
+from operations.databases import citus
 from operations.hosts import join_host_port
 from script._build_agent import build_agent
 
@@ -178,6 +180,9 @@ def make_database() -> None:
     if connection.vendor == "sqlite":
         make_sqlite_file(Path(connection.settings_dict["NAME"]))
     try:
+        if citus.is_worker():
+            check_worker()
+            return
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             say("Bringing the database up to date.")
@@ -188,6 +193,18 @@ def make_database() -> None:
         stop(
             f"The database {connection.settings_dict['NAME']} cannot be used: {' '.join(str(error).split())}"
         )
+
+
+def check_worker() -> None:
+    """A worker of a cluster has only the tables that a report needs; the coordinator brings them up to date."""
+    if old := distribution.outdated():
+        stop(
+            f"The table {old[0]} of this cluster is older than this release:"
+            " run migrate and distribute_citus at the coordinator first."
+        )
+    say(
+        "This is a worker of a Citus cluster: the panel takes reports here, and the coordinator's does the rest."
+    )
 
 
 def make_sqlite_file(path: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import psycopg
+from django.db import connection
 from psycopg import sql
 
 WORKERS = os.environ.get("XPERT_TEST_CITUS", "")
@@ -52,6 +53,20 @@ def joined(name: str, settings: dict[str, Any]) -> Iterator[None]:
         _run(first, name, settings, "DROP EXTENSION citus CASCADE")
         for node in workers():
             _drop(node, name, settings)
+
+
+@contextmanager
+def connected_to_a_worker() -> Iterator[None]:
+    """The panel of this process uses the database of the first worker, as if its DATABASE_URL named that one."""
+    settings, node = connection.settings_dict, workers()[0]
+    kept = {name: settings[name] for name in ("HOST", "PORT")}
+    connection.close()
+    settings |= {"HOST": node.host, "PORT": node.port}
+    try:
+        yield
+    finally:
+        connection.close()
+        settings |= kept
 
 
 def _call(function: str, node: Node) -> sql.Composed:

@@ -36,7 +36,10 @@ os.environ |= {
 }
 
 from xpert_panel.settings import *  # noqa: E402, F403
-from xpert_panel.settings import DATABASES, STORAGES  # noqa: E402
+from xpert_panel.settings import DATABASES, STORAGES, XPERT_UNREAD  # noqa: E402
+
+for _name in _KEPT:
+    XPERT_UNREAD.pop(_name, None)
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, not memory, because threads and processes of one test share it, as in production.

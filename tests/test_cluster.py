@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 
 from operations import distribution
@@ -12,7 +15,8 @@ from operations.databases import citus, engine
 from operations.databases.citus import Place
 from operations.watch import conditions
 from tests import cluster
-from tests.traffic.examples import a_report, assert_sums_agree
+from tests.traffic import metering
+from tests.traffic.examples import WEBHOOK, a_report, assert_sums_agree, balance, wire
 from traffic.ledger.recording import record
 from traffic.models import Subscriber
 
@@ -68,3 +72,53 @@ def test_a_healthy_cluster_is_in_order() -> None:
 
 def test_known_tables_take_part_in_both_phases() -> None:
     assert [name for name, place in citus.places().items() if place is Place.KNOWN] != []
+
+
+def send(client: Client, event_id: str) -> tuple[int, bool]:
+    """The status, and whether the report was a duplicate."""
+    answer = client.post(WEBHOOK, wire(event_id=event_id), content_type="application/json")
+    return answer.status_code, answer.json().get("duplicate", False)
+
+
+def test_reports_go_through_any_node(open_access: None, local: Client, reporter: Client) -> None:
+    """Subscribers and servers too that the cluster does not know yet, and keys."""
+    with cluster.connected_to_a_worker():
+        assert send(local, "one") == (200, False)
+        assert send(reporter, "two") == (200, False)
+    assert [send(local, "one"), send(local, "three")] == [(200, True), (200, False)]
+    with cluster.connected_to_a_worker():
+        assert send(local, "three") == (200, True)
+    assert balance().life_reports == 3
+    assert_sums_agree()
+
+
+def test_meter_readings_go_through_any_node(reporter: Client) -> None:
+    Subscriber.objects.create(token="ann")
+    assert metering.send(reporter, metering.row(100, 1000), run=1).status_code == 200
+    with cluster.connected_to_a_worker():
+        assert metering.send(reporter, metering.row(300, 1000), run=1).status_code == 200
+    assert balance("ann").life_upload == 300
+    assert_sums_agree()
+
+
+def test_a_worker_is_ready_for_reports() -> None:
+    with cluster.connected_to_a_worker():
+        assert Client().get("/readyz").status_code == 200
+        assert [found.code for found in conditions.everything(timezone.now())][
+            -1
+        ] == "cluster-worker"
+
+
+def test_what_only_the_coordinator_knows_is_unavailable_at_a_worker(manager: Client) -> None:
+    Subscriber.objects.create(token="ann")
+    with cluster.connected_to_a_worker():
+        assert manager.get("/api/xpert/sources").status_code == 503
+        assert Client().get("/api/xpert/sub?user_token=ann").status_code == 503
+
+
+def test_migrate_refuses_at_a_worker() -> None:
+    with (
+        cluster.connected_to_a_worker(),
+        pytest.raises(SystemCheckError, match=r"operations\.E037"),
+    ):
+        call_command("migrate", verbosity=0, skip_checks=False)

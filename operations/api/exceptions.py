@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from operations.caches import cache_errors
+from operations.databases import engine
 from operations.outbound.errors import OutboundError
 from operations.refusals import Refused
 from operations.watch.metrics import REFUSALS
@@ -22,6 +23,11 @@ _RETRY_AFTER = 5
 def unavailable_errors() -> tuple[type[Exception], ...]:
     """Errors of a database, cache or linked panel that is busy or gone. Nothing was counted; the caller may try again."""
     return (OperationalError, InterfaceError, OutboundError, *cache_errors())
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Whether the caller may try again, here or at the coordinator of a cluster, which has the tables that a worker lacks."""
+    return isinstance(error, unavailable_errors()) or engine.current().is_elsewhere(error)
 
 
 class LengthRequired(exceptions.APIException):
@@ -84,7 +90,7 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's handler, plus a 503 for a database or cache that is busy, full or gone, and a 400 for what is refused."""
     if isinstance(exc, Refused):
         exc = exceptions.ValidationError({"detail": str(exc)})
-    if isinstance(exc, unavailable_errors()):
+    if is_unavailable(exc):
         logger.warning("Unavailable: %s", " ".join(str(exc).split())[:200])
         exc = ServiceUnavailable()
     response = exception_handler(exc, context)

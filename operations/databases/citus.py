@@ -100,6 +100,21 @@ def is_coordinator() -> bool:
     return int(_rows("SELECT groupid FROM pg_dist_local_group")[0][0]) == 0
 
 
+def is_worker() -> bool:
+    """Whether this database is a node of a cluster other than the coordinator: it has only the tables that Citus knows."""
+    return bool(version()) and not is_coordinator()
+
+
+def columns(tables: Iterable[str]) -> set[tuple[str, str]]:
+    """Table and column of what this node has of these tables."""
+    found = _rows(
+        "SELECT table_name, column_name FROM information_schema.columns"
+        " WHERE table_schema = current_schema() AND table_name = ANY(%s)",
+        list(tables),
+    )
+    return {(table, column) for table, column in found}
+
+
 def parts() -> list[Part]:
     """Asks every worker."""
     found = _rows(

@@ -43,6 +43,9 @@ class Engine(Protocol):
         Then other rows of the same transaction can be written without those that are kept there.
         """
 
+    def is_elsewhere(self, error: Exception) -> bool:
+        """Whether a table is missing only because another node of the cluster has it."""
+
     def send(self, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> None:
         """Execute SQL that uses ``PLACEHOLDER``."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from django.db import InternalError, OperationalError, connection
+from django.db import DatabaseError, InternalError, OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 
 from . import citus
@@ -24,6 +24,7 @@ WRITERS = 16
 _GIVEN_UP = {"40P01", "40001"}
 # Citus' coordinator reports the loss of a worker with it. A lost connection of our own has no state.
 _CONNECTION_FAILURE = "08006"
+_NO_TABLE = "42P01"
 _LOST_COMMIT = "could not commit transaction"
 
 
@@ -71,6 +72,15 @@ def is_about_a_part(error: Exception) -> bool:
     own = connection.connection
     is_failure = getattr(error.__cause__, "sqlstate", "") == _CONNECTION_FAILURE
     return is_failure and own is not None and not own.closed
+
+
+def is_elsewhere(error: Exception) -> bool:
+    if getattr(error.__cause__, "sqlstate", "") != _NO_TABLE:
+        return False
+    try:
+        return citus.is_worker()
+    except DatabaseError:
+        return False
 
 
 def send(cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> None:

@@ -20,7 +20,7 @@ from django.utils.functional import cached_property
 
 from operations import own_mark
 from operations.addresses import believed
-from operations.api.exceptions import unavailable_errors
+from operations.api.exceptions import is_unavailable
 from operations.conf import PANEL_LANGUAGES, conf
 from operations.logs import context
 from operations.logs.formatters import Answered, write_request
@@ -73,7 +73,7 @@ class RequestLogMiddleware:
     def process_exception(
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponseBase | None:
-        if isinstance(exception, unavailable_errors()):
+        if is_unavailable(exception):
             write_down(self, request)
             return unavailable(request)
         # PostgreSQL refuses to look up a text with a NUL, in a session cookie or a filter of the admin.

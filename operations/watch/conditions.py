@@ -36,23 +36,23 @@ _OPEN_ACCESS = frozenset({"operations.W001", "operations.W003"})
 # Seconds by which a replica may be behind.
 REPLICA_LATE = 60
 # After these, no other condition can be checked.
-_FATAL = frozenset({"database-away", "migrations-pending"})
+_FATAL = frozenset({"database-away", "cluster-worker", "cluster-worker-old", "migrations-pending"})
 
 
 def everything(now: datetime) -> list[Condition]:
     """All conditions, causes before their consequences."""
-    first = [found for watch in _FIRST for found in _found(watch, now)]
-    if any(found.code in _FATAL for found in first):
-        return first
-    return first + [found for watch in _rest() for found in _found(watch, now)]
+    return _until_fatal((*_FIRST, *_rest()), now)
 
 
 def quick(now: datetime) -> list[Condition]:
     """The cheap conditions, for callers that ask often."""
+    return _until_fatal((watch for watch in (*_FIRST, *_rest()) if watch.is_quick), now)
+
+
+def _until_fatal(watches: Iterable[Watch], now: datetime) -> list[Condition]:
     found: list[Condition] = []
-    for watch in (*_FIRST, *_rest()):
-        if watch.is_quick:
-            found += _found(watch, now)
+    for watch in watches:
+        found += _found(watch, now)
         if found and found[-1].code in _FATAL:
             break
     return found
@@ -128,6 +128,16 @@ def _lost_files(now: datetime) -> Iterator[Condition]:
     if path is not None and (lost := users_of_lost_files(str(path))):
         figures = {"processes": [str(pid) for pid in lost]}
         yield Condition(code="database-file-lost", level=Level.ERROR, figures=figures)
+
+
+def _node(now: datetime) -> Iterator[Condition]:
+    if not citus.is_worker():
+        return
+    if old := distribution.outdated():
+        figures = {"names": old}
+        yield Condition(code="cluster-worker-old", level=Level.ERROR, figures=figures)
+    else:
+        yield Condition(code="cluster-worker")
 
 
 def _migrations(now: datetime) -> Iterator[Condition]:
@@ -329,6 +339,7 @@ _FIRST = (
     Watch(_domain),
     Watch(_https),
     Watch(_lost_files, is_quick=False),
+    Watch(_node),
     Watch(_migrations, is_quick=False),
 )
 _LATER = (

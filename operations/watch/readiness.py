@@ -7,6 +7,8 @@ from typing import NamedTuple
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from operations import distribution
+from operations.databases import citus
 from operations.databases.transactions import write_transaction
 from operations.models import CommandRun
 
@@ -33,11 +35,19 @@ def disk() -> Disk | None:
 def is_writable() -> bool:
     """Take the write lock and write nothing."""
     try:
+        if citus.is_worker():
+            return _setting("transaction_read_only") == "off"
         with write_transaction():
             CommandRun.objects.filter(command="").update(error="")
     except (DatabaseError, InterfaceError):
         return False
     return True
+
+
+def _setting(name: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(f"{'PRAGMA' if connection.vendor == 'sqlite' else 'SHOW'} {name}")
+        return str(cursor.fetchone()[0])
 
 
 _DURABLE = {
@@ -51,13 +61,10 @@ _DURABLE = {
 
 def why_not_durable() -> str:
     """The database setting that puts acknowledged reports at risk, like ``journal_mode=delete``; empty if there is none."""
-    ask = "PRAGMA" if connection.vendor == "sqlite" else "SHOW"
-    with connection.cursor() as cursor:
-        for name, good in _DURABLE[connection.vendor].items():
-            cursor.execute(f"{ask} {name}")
-            value = str(cursor.fetchone()[0])
-            if value not in good:
-                return f"{name}={value}"
+    for name, good in _DURABLE[connection.vendor].items():
+        value = _setting(name)
+        if value not in good:
+            return f"{name}={value}"
     return ""
 
 
@@ -68,13 +75,18 @@ def pending_migrations() -> list[str]:
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
 
 
+def is_outdated() -> bool:
+    """Whether tables are older than this release. A worker of Citus takes reports, and only its coordinator knows the migrations."""
+    return bool(distribution.outdated() if citus.is_worker() else pending_migrations())
+
+
 class _Migrated:
     """Remembers that all migrations of this process's code are applied, which stays true."""
 
     is_known = False
 
     def __call__(self) -> bool:
-        self.is_known = self.is_known or not pending_migrations()
+        self.is_known = self.is_known or not is_outdated()
         return self.is_known
 
 

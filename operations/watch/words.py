@@ -109,6 +109,17 @@ WORDS: Mapping[str, Words] = {
         _("Nobody ends interrupted transactions and deadlocks between nodes."),
         _("Raise max_worker_processes of PostgreSQL, and restart it."),
     ),
+    "cluster-worker": Words(
+        _CLUSTER,
+        _(
+            "This node takes reports. The coordinator does everything else, and knows how the cluster is."
+        ),
+    ),
+    "cluster-worker-old": Words(
+        _CLUSTER,
+        _("Tables are older than this release: %(names)s."),
+        _("Run migrate and distribute_citus at the coordinator."),
+    ),
     "cluster-ok": Words(_CLUSTER, _("All %(nodes)d nodes answer.")),
     "replica-away": Words(
         _REPLICA,

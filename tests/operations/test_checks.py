@@ -2,6 +2,9 @@ import pytest
 from django.core.checks import CheckMessage, run_checks
 from pytest_django import Settings
 
+from operations.checks import check_node
+from operations.databases import citus
+
 
 def check_settings() -> list[CheckMessage]:
     """The messages of our own apps' checks."""
@@ -131,3 +134,19 @@ def test_second_factors_need_their_middleware(settings: Settings) -> None:
     (found,) = check_settings()
     assert (found.id, found.is_serious()) == ("operations.E035", True)
     assert name in found.msg
+
+
+@pytest.mark.parametrize(
+    ("databases", "is_worker", "ids"),
+    [
+        (["default"], True, ["operations.E037"]),
+        (["default"], False, []),
+        (["read"], True, []),
+        (None, True, []),
+    ],
+)
+def test_commands_that_change_tables_refuse_a_worker_of_a_cluster(
+    databases: list[str] | None, is_worker: bool, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(citus, "is_worker", lambda: is_worker)
+    assert [found.id for found in check_node(databases=databases)] == ids

@@ -1,21 +1,24 @@
 """What ``distribute_citus`` would do, and what it refuses. Nothing here needs a cluster; tests/test_cluster.py does."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, models
+from django.db import DatabaseError, connection, models, transaction
 
 from operations import distribution
+from operations.api import exceptions
 from operations.databases import citus, postgresql
 from operations.databases.citus import Node, Part, Place
 from operations.distribution import DistributionError, plan
 from operations.extension import extensions
 from operations.watch import conditions, doctor
+from script import _prepare
 from tests import cluster
 from tests.traffic.examples import NOW
 
@@ -312,3 +315,74 @@ def test_what_is_wrong_with_a_cluster_is_named(told: Cluster) -> None:
     assert "traffic_told" in found["cluster-incomplete"]
     assert "max_worker_processes" in found["cluster-unkept"]
     assert "cluster-ok" not in found
+
+
+# --- a worker ----------------------------------------------------------------
+
+
+def _columns_of_this_release(tables: Iterable[str]) -> set[tuple[str, str | None]]:
+    return {
+        (model._meta.db_table, field.column)
+        for model in planned()
+        for field in model._meta.local_concrete_fields
+    }
+
+
+def test_a_worker_is_outdated_when_a_column_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(citus, "columns", _columns_of_this_release)
+    assert distribution.outdated() == []
+    lost: set[tuple[str, str | None]] = {("traffic_usage", "upload")}
+    monkeypatch.setattr(citus, "columns", lambda tables: _columns_of_this_release(tables) - lost)
+    assert distribution.outdated() == ["traffic_usage"]
+
+
+def test_a_worker_is_outdated_when_a_table_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(citus, "columns", lambda tables: set())
+    assert distribution.outdated() == sorted(distribution.wanted())
+
+
+@pytest.mark.parametrize(
+    ("old", "code"), [([], "cluster-worker"), (["traffic_usage"], "cluster-worker-old")]
+)
+def test_doctor_looks_no_further_at_a_worker(
+    old: list[str], code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(citus, "is_worker", lambda: True)
+    monkeypatch.setattr(distribution, "outdated", lambda: old)
+    assert conditions.quick(NOW)[-1].code == code
+    assert conditions.everything(NOW)[-1].code == code
+    assert doctor.lines([conditions.quick(NOW)[-1]])[0].message
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL")
+@pytest.mark.django_db
+@pytest.mark.parametrize(("is_worker", "expected"), [(True, True), (False, False)])
+def test_a_missing_table_is_elsewhere_only_at_a_worker(
+    is_worker: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(citus, "is_worker", lambda: is_worker)
+    with pytest.raises(DatabaseError) as missing, transaction.atomic():
+        citus.execute("SELECT 1 FROM nowhere")
+    assert exceptions.is_unavailable(missing.value) is expected
+    with pytest.raises(DatabaseError) as other, transaction.atomic():
+        citus.execute("SELECT nothing FROM traffic_usage")
+    assert not exceptions.is_unavailable(other.value)
+
+
+def test_a_panel_at_a_worker_starts_without_migrating(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(citus, "is_worker", lambda: True)
+    monkeypatch.setattr(distribution, "outdated", list)
+    monkeypatch.setattr(_prepare, "call_command", lambda *_, **__: pytest.fail("migrated"))
+    monkeypatch.setattr(_prepare, "connection", SimpleNamespace(vendor="postgresql"))
+    _prepare.make_database()
+    assert "a worker of a Citus cluster" in capsys.readouterr().out
+
+
+def test_a_panel_at_a_worker_does_not_start_on_older_tables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(distribution, "outdated", lambda: ["traffic_usage"])
+    with pytest.raises(SystemExit, match="traffic_usage of this cluster is older"):
+        _prepare.check_worker()

@@ -6,6 +6,8 @@ from django.db import OperationalError
 from django.test import Client
 from pytest_django import Settings
 
+from operations import distribution
+from operations.databases import citus
 from operations.watch import readiness
 
 pytestmark = pytest.mark.django_db
@@ -95,3 +97,21 @@ def test_a_client_that_asks_too_often_is_told_to_wait(settings: Settings) -> Non
 def test_it_only_reads(method: str) -> None:
     response = Client(enforce_csrf_checks=True).generic(method, "/readyz")
     assert (response.status_code, response["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(("old", "status"), [([], 200), (["traffic_usage"], 503)])
+def test_a_worker_of_a_cluster_looks_at_its_tables_instead_of_migrations(
+    old: list[str], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(citus, "is_worker", lambda: True)
+    monkeypatch.setattr(distribution, "outdated", lambda: old)
+    monkeypatch.setattr(readiness, "pending_migrations", lambda: ["traffic.0001"])
+    monkeypatch.setattr(readiness, "_setting", {"transaction_read_only": "off"}.__getitem__)
+    assert answer()[0] == status
+
+
+def test_a_worker_that_only_reads_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(citus, "is_worker", lambda: True)
+    monkeypatch.setattr(distribution, "outdated", list)
+    monkeypatch.setattr(readiness, "_setting", {"transaction_read_only": "on"}.__getitem__)
+    assert answer() == (503, {"status": "unavailable", "detail": "The database cannot be written."})
