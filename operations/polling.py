@@ -41,19 +41,25 @@ class Poller(Generic[Row, Outcome]):
         pks: Iterable[int],
         ask: Callable[[Row], Awaitable[Outcome]],
         progress: Callable[[Outcome], object],
+        is_due: Callable[[datetime], Q] = lambda _: Q(),
     ) -> list[Outcome]:
-        """Claim and ``ask`` these, a few at a time; ``progress`` is called after each. ``ask`` must not raise."""
+        """Claim and ``ask`` these, a few at a time; ``progress`` is called after each. ``ask`` must not raise.
+
+        ``is_due``: rows for which it does not hold any more were asked by another process meanwhile, and are missed.
+        """
 
         async def one(pk: int) -> Outcome:
-            return await self._ask(pk, ask)
+            return await self._ask(pk, ask, is_due)
 
         found: list[Outcome] = async_to_sync(pacing.gather)(one, list(pks), AT_ONCE, progress)
         return found
 
     @write_transaction
-    def claim(self, pk: int, now: datetime) -> Row | None:
-        """Claim the row; None if another process has claimed it, or it no longer exists."""
-        free = self._rows.filter(pk=pk).filter(Q(claimed_until=None) | Q(claimed_until__lt=now))
+    def claim(self, pk: int, now: datetime, is_due: Q = Q()) -> Row | None:  # noqa: B008  never changed
+        """Claim the row; None if another process has claimed it, or it is not due, or no longer exists."""
+        free = self._rows.filter(is_due, pk=pk).filter(
+            Q(claimed_until=None) | Q(claimed_until__lt=now)
+        )
         if not _note(free, now + self._claim_time):
             return None
         return self._rows.filter(pk=pk).first()
@@ -63,8 +69,14 @@ class Poller(Generic[Row, Outcome]):
         """End this claim. That of another process stays."""
         _note(self._rows.filter(pk=pk, claimed_until=claimed_until), None)
 
-    async def _ask(self, pk: int, ask: Callable[[Row], Awaitable[Outcome]]) -> Outcome:
-        row = await sync_to_async(self.claim)(pk, timezone.now())
+    async def _ask(
+        self,
+        pk: int,
+        ask: Callable[[Row], Awaitable[Outcome]],
+        is_due: Callable[[datetime], Q],
+    ) -> Outcome:
+        now = timezone.now()
+        row = await sync_to_async(self.claim)(pk, now, is_due(now))
         if row is None:
             return await sync_to_async(self._missed)(pk)
         claimed_until = row.claimed_until  # type: ignore[attr-defined]

@@ -36,7 +36,10 @@ SERVERS = ["de1.example.com", "nl1.example.com"]
 class Panel:
     """gunicorn with two worker processes, in a separate process group, on a separate database."""
 
-    def __init__(self, database: dict[str, str], log: Path, **settings: str) -> None:
+    def __init__(
+        self, database: dict[str, str], log: Path, checkout: Path = REPOSITORY, **settings: str
+    ) -> None:
+        self.checkout = checkout
         self.port = free_port()
         self.root = f"http://127.0.0.1:{self.port}{settings.get('XPERT_BASE_PATH', '')}"
         self.url = f"{self.root}/api/xpert"
@@ -60,7 +63,7 @@ class Panel:
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(
             command,
-            cwd=REPOSITORY,
+            cwd=self.checkout,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -74,7 +77,7 @@ class Panel:
         with self.log.open("a") as log:
             self.master = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "-c", "python:xpert_panel.server"],
-                cwd=REPOSITORY,
+                cwd=self.checkout,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,12 +1,16 @@
-"""The thread of a connection waits for its next request only while nobody else needs it."""
+"""The thread of a connection waits for its next request only while nobody else needs it; a stop drops no connection."""
 
+import selectors
 import socket
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gunicorn.workers.gthread import ThreadWorker
 
+from xpert_panel.last_connections import begin_no_more
 from xpert_panel.worker import BoundedWorker, _Reading, _Sending
 
 THREADS = 64
@@ -123,3 +127,66 @@ def test_the_head_leaves_before_anything_else_is_done_with_the_socket() -> None:
     found.sendall(b"head")
     found.settimeout(1.0)
     assert done == [b"head", 1.0]
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        yield found
+
+
+@pytest.fixture
+def accepted(
+    worker: BoundedWorker, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[socket.socket]]:
+    """The connections that the worker has accepted, and goes on accepting."""
+    found: list[socket.socket] = []
+    monkeypatch.setattr(ThreadWorker, "accept", lambda _, there: found.append(there.accept()[0]))
+    worker.sockets, worker._accepting = [listener], True
+    with selectors.DefaultSelector() as worker.poller:
+        worker.poller.register(listener, selectors.EVENT_READ)
+        yield found
+    for connection in found:
+        connection.close()
+
+
+def test_a_worker_that_stops_takes_those_who_are_connected_and_lets_go_of_the_port(
+    worker: BoundedWorker, listener: socket.socket, accepted: list[socket.socket]
+) -> None:
+    place = listener.getsockname()
+    with socket.create_connection(place), socket.create_connection(place):
+        worker.alive = False
+        worker.set_accept_enabled(False)
+        assert len(accepted) == 2
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(place, timeout=20)
+
+
+def test_a_worker_that_is_full_keeps_the_port(
+    worker: BoundedWorker, listener: socket.socket, accepted: list[socket.socket]
+) -> None:
+    with socket.create_connection(listener.getsockname()):
+        worker.set_accept_enabled(False)
+        assert accepted == []
+    assert listener.fileno() != -1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux filters packets of a socket")
+def test_before_a_stop_no_connection_begins_and_the_last_ones_stay(
+    listener: socket.socket,
+) -> None:
+    place = listener.getsockname()
+    with socket.create_connection(place) as earlier:
+        begin_no_more([listener])
+        with pytest.raises(TimeoutError):
+            socket.create_connection(place, timeout=0.3)
+        connection, _ = listener.accept()
+        with connection:
+            earlier.sendall(b"report")
+            assert connection.recv(6) == b"report"
+
+
+def test_where_the_system_cannot_do_it_nothing_changes(listener: socket.socket) -> None:
+    with socket.socket() as closed:
+        pass
+    begin_no_more([closed, listener])

@@ -12,6 +12,7 @@ _given = set(os.environ)
 from operations.hosts import join_host_port  # noqa: E402
 
 from . import settings  # noqa: E402  it puts what .env says into the environment
+from .last_connections import begin_no_more  # noqa: E402
 
 _from_env_file = set(os.environ) - _given
 
@@ -45,8 +46,18 @@ limit_request_line = 8190
 
 
 def when_ready(server: Any) -> None:
-    """Makes Ctrl-C act like SIGTERM: in-flight requests are answered first."""
+    """Makes Ctrl-C act like SIGTERM: in-flight requests are answered first.
+
+    With SIGTERM no new connection begins, so that nobody's is dropped who could ask another machine.
+    """
     signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    stop: Any = signal.getsignal(signal.SIGTERM)
+
+    def end(*args: Any) -> None:
+        begin_no_more(listener.sock for listener in server.LISTENERS)
+        stop(*args)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def post_worker_init(worker: Any) -> None:

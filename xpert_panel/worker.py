@@ -34,6 +34,8 @@ _MOST_POLITE = 16
 # Milliseconds that a thread waits for the next request of its connection, which a busy reporter sends at once.
 # No other thread then has to notice that request or to be woken for it.
 _NEXT_REQUEST_MS = 5
+# Milliseconds that a stopping process waits for connections that are being made.
+_LAST_MS = 50
 
 
 class _UnknownVersion(errors.InvalidHTTPVersion):  # type: ignore[misc]
@@ -125,6 +127,23 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         if self.cfg.workers > 1:
             time.sleep(min(self.nr_conns, _MOST_POLITE) * _POLITE_SECONDS)
         super().accept(listener)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            self._accept_the_last()
+
+    def _accept_the_last(self) -> None:
+        """Answer those who are connected already, and let go of the port, so that the others are refused at once.
+
+        gunicorn keeps it until the last answer is sent. Whoever connects meanwhile waits, and is dropped in the end.
+        """
+        for listener in self.sockets:
+            waiting = select.poll()
+            waiting.register(listener, select.POLLIN)
+            while waiting.poll(_LAST_MS):
+                super().accept(listener)
+            listener.close()
 
     def enqueue_req(self, conn: Any) -> None:
         """Let a new connection wait for its first bytes without a thread, which gunicorn would keep waiting for 5 seconds."""

@@ -84,8 +84,12 @@ class ReadingError(Exception):
 
 def due(now: datetime) -> list[int]:
     """Panels whose interval or pause is over."""
-    waiting = Panel.objects.filter(enabled=True).filter(Q(next_read=None) | Q(next_read__lte=now))
+    waiting = Panel.objects.filter(_is_due(now), enabled=True)
     return list(waiting.values_list("pk", flat=True))
+
+
+def _is_due(now: datetime) -> Q:
+    return Q(next_read=None) | Q(next_read__lte=now)
 
 
 def enabled() -> list[int]:
@@ -97,9 +101,19 @@ def pull(
     progress: Callable[[Outcome], object] = lambda _: None,
     limits: Limits = client.LIMITS,
     network: Network = Network(),  # noqa: B008  frozen
+    *,
+    only_due: bool = False,
 ) -> list[Outcome]:
-    """Read these panels, a few at a time, and book what has grown; ``progress`` is called after each."""
-    return _poller.run(pks, lambda panel: _pull(panel, limits, network), progress)
+    """Read these panels, a few at a time, and book what has grown; ``progress`` is called after each.
+
+    ``only_due``: not those that another process has read in the meantime.
+    """
+    is_due = _is_due if only_due else _always
+    return _poller.run(pks, lambda panel: _pull(panel, limits, network), progress, is_due)
+
+
+def _always(now: datetime) -> Q:
+    return Q()
 
 
 def pull_soon(pks: Iterable[int]) -> threading.Thread:

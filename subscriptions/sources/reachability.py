@@ -1,7 +1,7 @@
 """Which servers answer: checked by ``check_nodes``, stored for lists and for the operator. No server is ever deleted."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from asgiref.sync import async_to_sync
@@ -21,6 +21,8 @@ HISTORY = 96
 # If at least this many servers were tried and none answered, the panel itself is offline.
 _MANY = 10
 _BATCH = 500
+# Checks that begin closer together count as one: two machines may run the same timer.
+_APART = timedelta(minutes=1)
 _STORED = (
     "state", "down_since", "latency", "loss", "checked_at", "checks", "streak", "settled", "settled_at",
 )  # fmt: skip
@@ -113,22 +115,23 @@ def _store(probes: dict[probing.Endpoint, Probe], now: datetime) -> list[Endpoin
 
 def _judged(endpoint: Endpoint, probe: Probe, now: datetime) -> Endpoint:
     is_down = probe.latency is None
+    counts = endpoint.checked_at is None or now - endpoint.checked_at >= _APART
     if not is_down:
         endpoint.down_since = None
     elif endpoint.state != State.DOWN:
         endpoint.down_since = now
-    _settle(endpoint, State.DOWN if is_down else State.UP, now)
+    _settle(endpoint, State.DOWN if is_down else State.UP, now, counts=counts)
     endpoint.latency, endpoint.loss = probe.latency, probe.loss
     endpoint.checked_at = now
-    endpoint.checks += 1
+    endpoint.checks += counts
     # A row read from the database has a key, and the upsert does not handle a conflict on that key.
     endpoint.pk = None
     return endpoint
 
 
-def _settle(endpoint: Endpoint, state: State, now: datetime) -> None:
+def _settle(endpoint: Endpoint, state: State, now: datetime, *, counts: bool) -> None:
     """Count checks in a row; a state that has held for ``XPERT_SERVER_CHECKS`` of them is settled."""
-    endpoint.streak = endpoint.streak + 1 if endpoint.state == state else 1
+    endpoint.streak = endpoint.streak + counts if endpoint.state == state else 1
     endpoint.state = state
     if endpoint.streak >= conf.server_checks and endpoint.settled != state:
         is_news = endpoint.settled != "" or state == State.DOWN

@@ -59,7 +59,7 @@ class State(StrEnum):
     FETCHED = "fetched"
     UNCHANGED = "unchanged"
     FAILED = "failed"
-    # Another process is fetching it.
+    # Another process is fetching it, or has fetched it since it was found due.
     BUSY = "busy"
     # Deleted, disabled, or given another URL or other rules meanwhile.
     GONE = "gone"
@@ -129,8 +129,11 @@ def rules_of(source: Source) -> Rules:
 
 def due(now: datetime) -> list[int]:
     """Sources whose interval is over."""
-    waiting = _enabled().filter(Q(next_fetch=None) | Q(next_fetch__lte=now))
-    return list(waiting.values_list("pk", flat=True))
+    return list(_enabled().filter(_is_due(now)).values_list("pk", flat=True))
+
+
+def _is_due(now: datetime) -> Q:
+    return Q(next_fetch=None) | Q(next_fetch__lte=now)
 
 
 def enabled(now: datetime) -> list[int]:
@@ -150,10 +153,20 @@ def refresh(
     progress: Callable[[Outcome], object] = lambda _: None,
     limits: Limits | None = None,
     network: Network = Network(),  # noqa: B008  frozen
+    *,
+    only_due: bool = False,
 ) -> list[Outcome]:
-    """Fetch these sources, a few at a time; ``progress`` is called after each."""
+    """Fetch these sources, a few at a time; ``progress`` is called after each.
+
+    ``only_due``: not those that another process has fetched in the meantime.
+    """
     allowed = limits or Limits(body=conf.sources_max_mb * 2**20)
-    return _poller.run(pks, lambda source: _refresh(source, allowed, network), progress)
+    is_due = _is_due if only_due else _always
+    return _poller.run(pks, lambda source: _refresh(source, allowed, network), progress, is_due)
+
+
+def _always(now: datetime) -> Q:
+    return Q()
 
 
 def refresh_soon(pks: Iterable[int]) -> threading.Thread:

@@ -35,7 +35,7 @@ class Command(RememberedCommand):
         pks = _chosen(source, due=due)
         # disable=None: a bar on a terminal, nothing in cron's mail.
         with tqdm(total=len(pks), unit=" sources", disable=None, leave=False) as bar:
-            outcomes = refreshing.refresh(pks, lambda _: bar.update())
+            outcomes = refreshing.refresh(pks, lambda _: bar.update(), only_due=due)
         if not outcomes:
             self.stdout.write("No source is due." if due else "There is no source to fetch.")
             return

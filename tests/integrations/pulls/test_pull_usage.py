@@ -1,5 +1,6 @@
 """``manage.py pull_usage``."""
 
+import functools
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -19,9 +20,7 @@ from traffic.models import Subscriber
 @pytest.fixture(autouse=True)
 def network(there: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     real = pulling.pull
-    monkeypatch.setattr(
-        pulling, "pull", lambda pks, progress: real(pks, progress, network=there.network)
-    )
+    monkeypatch.setattr(pulling, "pull", functools.partial(real, network=there.network))
 
 
 def run(*options: str) -> str:

@@ -413,6 +413,15 @@ def test_a_panel_that_is_being_read_is_not_read_again(panel: Panel, there: Stand
     assert there.asked == []
 
 
+def test_a_panel_that_another_process_has_read_meanwhile_is_no_longer_due(
+    panel: Panel, there: StandIn
+) -> None:
+    Panel.objects.update(next_read=NOW + timedelta(minutes=1))
+    (outcome,) = pulling.pull([panel.pk], network=there.network, only_due=True)
+    assert outcome.state is State.BUSY
+    assert there.asked == []
+
+
 def test_a_claim_that_was_left_behind_expires(panel: Panel, there: StandIn) -> None:
     Panel.objects.update(claimed_until=NOW - timedelta(seconds=1))
     assert pull(panel, there).state is State.READ

@@ -228,6 +228,16 @@ class TestCheck:
         newest = EndpointCheck.objects.filter(endpoint__server="a.example").latest("at")
         assert (newest.slot, newest.at) == (2, NOW + timedelta(hours=3))
 
+    @pytest.mark.parametrize(("seconds", "streak"), [(0, 1), (59, 1), (60, 2)])
+    def test_two_machines_that_check_at_the_same_time_count_one_check(
+        self, check: Callable[..., reachability.Checked], seconds: int, streak: int
+    ) -> None:
+        check(NOW)
+        check(NOW + timedelta(seconds=seconds))
+        found = Endpoint.objects.get(server="b.example")
+        assert (found.state, found.streak, found.checks) == ("down", streak, streak)
+        assert EndpointCheck.objects.filter(endpoint=found).count() == streak
+
     def test_an_endpoint_without_a_listed_server_is_deleted(
         self, check: Callable[..., reachability.Checked]
     ) -> None:

@@ -26,8 +26,9 @@ def network(
     settings.XPERT_SOURCES_ALLOW = ["http"]
     real = refreshing.refresh
 
-    def refresh(pks: Any, progress: Any) -> Any:
-        return real(pks, progress, Limits(connect=20, gap=20, total=20), internet.network)
+    def refresh(pks: Any, progress: Any, *, only_due: bool) -> Any:
+        limits = Limits(connect=20, gap=20, total=20)
+        return real(pks, progress, limits, internet.network, only_due=only_due)
 
     monkeypatch.setattr(refreshing, "refresh", refresh)
     internet.serve("good.example", answer(f"{A}\n{B}\n{B}".encode()))

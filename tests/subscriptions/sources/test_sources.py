@@ -288,6 +288,19 @@ class TestWhoFetches:
         assert outcome.state is State.BUSY
         assert internet.internet.dialled == []
 
+    def test_one_that_another_process_has_fetched_meanwhile_is_no_longer_due(
+        self, it: Source, internet: InternetInThread
+    ) -> None:
+        Source.objects.update(next_fetch=timezone.now() + timedelta(hours=1))
+        (outcome,) = refreshing.refresh([it.pk], network=internet.network, only_due=True)
+        assert outcome.state is State.BUSY
+        assert internet.internet.dialled == []
+
+    def test_one_that_is_still_due_is_fetched(self, it: Source, internet: InternetInThread) -> None:
+        Source.objects.update(next_fetch=timezone.now() - timedelta(seconds=1))
+        (outcome,) = refreshing.refresh([it.pk], network=internet.network, only_due=True)
+        assert outcome.state is not State.BUSY
+
     def test_a_claim_that_was_left_behind_ends(self, it: Source) -> None:
         now = timezone.now()
         assert refreshing._poller.claim(it.pk, now)

@@ -37,7 +37,7 @@ class Command(RememberedCommand):
         pks = _chosen(panel, due=due)
         # disable=None: a bar on a terminal, nothing in cron's mail.
         with tqdm(total=len(pks), unit=" panels", disable=None, leave=False) as bar:
-            outcomes = pulling.pull(pks, lambda _: bar.update())
+            outcomes = pulling.pull(pks, lambda _: bar.update(), only_due=due)
         if not outcomes:
             self.stdout.write("No panel is due." if due else "There is no panel to read.")
             return
