@@ -15,7 +15,7 @@ import msgspec
 
 from tests.integrations.marzban.simulator import Marzban
 
-from . import growth, marzban, node, servers
+from . import growth, marzban, node, scale, servers
 from .fill import BIG, SMALL, Size, fill
 
 WEBHOOK = "/api/xpert/traffic-webhook"
@@ -341,6 +341,26 @@ def main() -> int:
         type=Path,
         help="compare only the webhook with that of another checkout",
     )
+    parser.add_argument(
+        "--scale",
+        action="store_true",
+        help="measure what subscribers cost instead, and print how many machines more of them take: on SQLite; on the"
+        " PostgreSQL of DATABASE_URL; on a cluster, if XPERT_TEST_CITUS names its workers (HOST:PORT,…)",
+    )
+    parser.add_argument(
+        "--subscribers",
+        metavar="N",
+        type=_count,
+        default=10_000,
+        help="for --scale; default: 10000",
+    )
+    parser.add_argument(
+        "--minutes",
+        metavar="M",
+        type=_minutes,
+        default=2.0,
+        help="for --scale: of load per database; default: 2",
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="xpert-bench-") as folder:
         bench = Bench(Path(folder), quick=options.quick)
@@ -348,10 +368,38 @@ def main() -> int:
         if options.growth:
             growth.measure(bench.filled, bench.inside, Path(options.growth), quick=options.quick)
             return 0
+        if options.scale:
+            return _scale(options.subscribers, options.minutes, Path(folder))
         print("| what | bar | measured | holds |\n|---|---|---|---|")
         chosen = bench.against(options.against.resolve()) if options.against else bench.rows()
         rows = [_printed(row) for row in chosen]
     return 0 if all(row.holds for row in rows) else 1
+
+
+def _scale(subscribers: int, minutes: float, folder: Path) -> int:
+    """Errors of the database's server are the caller's: a sentence, not a traceback."""
+    try:
+        scale.measure(subscribers, minutes, folder)
+    except scale.ScaleError as error:
+        print(f"script/bench: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 100 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError("a whole number from 100 to 1000000")
+    return int(text)
+
+
+def _minutes(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0.1 <= found <= 60:
+        raise argparse.ArgumentTypeError("a number from 0.1 to 60")
+    return found
 
 
 def _printed(row: Row) -> Row:

@@ -59,15 +59,19 @@ class Server(msgspec.Struct, frozen=True):
 
     def processor_seconds(self) -> float:
         """What the server and its children have used so far, in user mode and in the kernel."""
+        return sum(processor_seconds(pid) for pid in self.processes())
+
+    def processes(self) -> list[str]:
+        """The ids of the server and of its children."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return sum(_processor_seconds(pid) for pid in (str(self.pid), *children))
+        return [str(self.pid), *children]
 
     def resident_mb(self) -> float:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def _processor_seconds(pid: str) -> float:
+def processor_seconds(pid: str) -> float:
     # Fields 14 and 15 of proc(5); the name, field 2, may contain spaces.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
