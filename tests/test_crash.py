@@ -36,10 +36,9 @@ SERVERS = ["de1.example.com", "nl1.example.com"]
 class Panel:
     """gunicorn with two worker processes, in a separate process group, on a separate database."""
 
-    def __init__(
-        self, database: dict[str, str], log: Path, checkout: Path = REPOSITORY, **settings: str
-    ) -> None:
-        self.checkout = checkout
+    checkout = REPOSITORY
+
+    def __init__(self, database: dict[str, str], log: Path, **settings: str) -> None:
         self.port = free_port()
         self.root = f"http://127.0.0.1:{self.port}{settings.get('XPERT_BASE_PATH', '')}"
         self.url = f"{self.root}/api/xpert"

@@ -274,7 +274,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "XPERT_DOMAIN": "your-domain.com",
     }
     with own_database(folder) as database:
-        panel = Panel(database, folder / "server.log", REPOSITORY, **settings)
+        panel = Panel(database, folder / "server.log", **settings)
         try:
             panel.wait()
             # Open access creates nobody for those who come through a proxy.

@@ -50,10 +50,18 @@ print("key", create_api_key("operator", "manage")[1])
 """
 
 
+class Host(Panel):
+    """A panel in a folder of its own."""
+
+    def __init__(self, folder: Path, database: dict[str, str], shared: dict[str, str]) -> None:
+        self.checkout = folder
+        super().__init__(database, folder / "server.log", **shared)
+
+
 class Farm(NamedTuple):
     """``hosts``: two panels in folders of their own; ``site``: nginx in front of both."""
 
-    hosts: list[Panel]
+    hosts: list[Host]
     site: Site
     key: str
 
@@ -167,12 +175,10 @@ def _static_files(folder: Path) -> None:
     )
 
 
-def _host(
-    folder: Path, database: dict[str, str], shared: dict[str, str], stack: ExitStack
-) -> Panel:
+def _host(folder: Path, database: dict[str, str], shared: dict[str, str], stack: ExitStack) -> Host:
     make_checkout(folder)
     _static_files(folder)
-    host = Panel(database, folder / "server.log", folder, **shared)
+    host = Host(folder, database, shared)
     stack.callback(host.kill_everything)
     host.wait()
     return host
