@@ -267,6 +267,8 @@ class _Group:
 
     def _make_servers(self) -> None:
         """Those that are not known yet, unless their subscriber has named too many."""
+        if self.server_ids.keys() >= set(self.endpoints):
+            return
         for index, report in self._counted():
             endpoint, rate = self.endpoints[index], self.rules[index].new_servers
             if endpoint in self.server_ids or rate is None:
