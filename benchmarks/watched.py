@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -91,7 +92,7 @@ class Server:
     """One PostgreSQL on this machine. Its WAL is that of all its databases, so nothing else may write there."""
 
     def __init__(self, url: str) -> None:
-        self._connection = psycopg.connect(url, autocommit=True)
+        self._url = url
         self._seen: dict[tuple[str, int], float] = {}
 
     @classmethod
@@ -105,6 +106,11 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+    @cached_property
+    def _connection(self) -> psycopg.Connection:
+        """Made when it is needed, because a database is distributed only while nobody uses it."""
+        return psycopg.connect(self._url, autocommit=True)
 
     def prepare(self, manage: Callable[..., str]) -> None:
         pass
