@@ -41,6 +41,8 @@ def _core(counts: Counts) -> Iterator[str]:
     """The core that a gateway runs."""
     if counts.deaths or counts.reloads:
         yield f"  the core was loaded again {counts.reloads} times and ended by itself {counts.deaths} times"
+    if counts.deaths:
+        yield "  what it had carried since the last reading before each of these ends is not counted"
 
 
 def _sending(database: Database) -> Iterator[str]:

@@ -34,6 +34,8 @@ _TAGS: Mapping[str, str] = {
     Inbound.Protocol.TUIC: "with_quic",
 }
 _REALITY_TAG = "with_utls"
+# Seconds between two readings: what a core has carried since the last one ends with it when it is killed.
+_READ_EVERY: Mapping[str, int] = {Gateway.Engine.SING_BOX: 2, Gateway.Engine.XRAY: 10}
 _LACKS = {
     "protocol": gettext_lazy("%(engine)s does not speak this protocol"),
     "transport": gettext_lazy("%(engine)s does not have this transport"),
@@ -66,6 +68,8 @@ def context(request: HttpRequest, gateway: Gateway) -> dict[str, Any]:
         "zone": conf.time_zone,
         "key_file": KEY_FILE,
         "command": command(request, gateway),
+        "read_every": _READ_EVERY[gateway.engine],
+        "has_control_total": gateway.engine == Gateway.Engine.SING_BOX,
         **series_charts.shown(series),
     }
 

@@ -35,11 +35,13 @@ def listens(port: int) -> bool:
         return not probe.connect_ex(("127.0.0.1", port))
 
 
-def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
+def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> float:
+    """The seconds that it took."""
+    begun = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < begun + seconds
         time.sleep(0.1)
+    return time.monotonic() - begun
 
 
 class Process:
@@ -169,9 +171,10 @@ class Lab:
         *protocols: str,
         engine: str = "sing-box",
         servers: Sequence[str] = SERVERS,
+        people: Sequence[str] = PEOPLE,
     ) -> None:
         """``protocols``: of the gateway, each at a port of its own. ``servers``: those that its engine reaches."""
-        self.folder, self._engine, self._servers = folder, engine, servers
+        self.folder, self.engine, self._servers, self._people = folder, engine, servers, people
         self._ports = iter(free_ports(200))
         self.origin = Origin(self.port())
         self.apps: dict[tuple[str, str], int] = {}
@@ -181,7 +184,7 @@ class Lab:
         self._run_sing_box("outer", self._outer(outer))
         self.panel = Panel(folder, self.port(), database)
         self.panel.ask("POST", "direct-configs", json={"configs": _links(outer, servers)})
-        for person in PEOPLE:
+        for person in people:
             self.panel.manage("create_subscriber", person, "--token", person)
         self._ways = len(protocols)
         ways = [f"{protocol}:{self._first_port()}" for protocol in protocols]
@@ -212,19 +215,23 @@ class Lab:
         key.touch(mode=0o600)
         key.write_text(self.panel.keys["gw"])
         command = [sys.executable, "-m", "xpert_agent", "gateway", "--panel", self.panel.url]
-        command += ["--key-file", str(key), f"--{self._engine}", str(CORES[self._engine])]
+        command += ["--key-file", str(key), f"--{self.engine}", str(CORES[self.engine])]
         command += ["--state", str(self.state), *arguments]
         agent = Process(command, self.folder / "agent.log", cwd=REPOSITORY / "agent")
         self._processes.append(agent)
-        eventually((self.state / f"{self._engine}.pid").exists)
+        eventually((self.state / f"{self.engine}.pid").exists)
         return agent
 
-    def start_apps(self) -> None:
-        """One core for the apps of everybody, as their lists say; a SOCKS port leads to each entry."""
+    def start_apps(self, *tokens: str) -> None:
+        """One core for the apps of everybody, or of those with new ``tokens``, as their lists say.
+
+        A SOCKS port leads to each entry.
+        """
+        people = tokens or self._people
         # Lists pin what the gateway has made, as soon as it has told.
-        eventually(lambda: len(self._entries(PEOPLE[0])) == len(self._servers) * self._ways)
+        eventually(lambda: len(self._entries(people[0])) == len(self._servers) * self._ways)
         inbounds, outbounds, rules = [], [], []
-        for person in PEOPLE:
+        for person in people:
             for entry in self._entries(person):
                 name = f"{person}/{entry['tag']}"
                 server = entry["tag"].partition(" ")[0]
@@ -234,7 +241,8 @@ class Lab:
                 outbounds.append({**entry, "tag": name})
                 rules.append({"inbound": [name], "action": "route", "outbound": name})
         self._run_sing_box(
-            "apps", {"inbounds": inbounds, "outbounds": outbounds, "route": {"rules": rules}}
+            f"apps-of-{people[0]}",
+            {"inbounds": inbounds, "outbounds": outbounds, "route": {"rules": rules}},
         )
 
     def _entries(self, person: str) -> list[dict[str, Any]]:

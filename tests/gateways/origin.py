@@ -5,7 +5,7 @@ import struct
 import threading
 from collections import defaultdict
 
-# Label, bytes that follow, bytes to send back, and whether a stream stays open then.
+# Label, bytes that follow, bytes to send back, and whether a stream stays open then and takes more.
 ORDER = struct.Struct("!III?")
 _BIGGEST = 65_536
 
@@ -52,8 +52,8 @@ class Origin:
             # Counted first: whoever has received all of it may ask for the sum at once.
             self._count(label, 0, down)
             client.sendall(b"d" * down)
-            if stays:
-                client.recv(1)
+            while stays and (more := client.recv(_BIGGEST)):
+                self._count(label, len(more), 0)
 
     def _answer(self) -> None:
         while True:

@@ -11,7 +11,7 @@ _HEADER = b"\0\0\0\1\x7f\0\0\1"
 def stream(
     proxy: int, origin: int, label: int, up: int, down: int, *, stays: bool = False
 ) -> socket.socket:
-    """A connection through which that much has flowed. ``stays``: the origin does not close it. Raises OSError."""
+    """A connection through which that much has flowed. ``stays``: the origin does not close it, and takes more. Raises OSError."""
     client, _ = _asked(proxy, 1, origin)
     try:
         client.sendall(ORDER.pack(label, up, down, stays) + b"u" * up)

@@ -116,6 +116,23 @@ def test_its_page_shows_what_it_has_carried_by_the_hour_and_what_a_kill_cut_off(
         assert text in page
 
 
+@pytest.mark.parametrize(
+    ("engine", "seconds", "unexplained"),
+    [
+        (Gateway.Engine.SING_BOX, 2, "carried, but for whom is not known"),
+        (Gateway.Engine.XRAY, 10, "not known: Xray has no total of its own"),
+    ],
+)
+def test_its_page_says_that_what_a_killed_core_carried_last_is_not_counted(
+    admin_client: Client, engine: Gateway.Engine, seconds: int, unexplained: str
+) -> None:
+    made = gateway(engine=engine)
+    state.store(made, state.State(deaths=1), timezone.now())
+    page = admin_client.get(f"{LIST}{made.pk}/overview/").content.decode()
+    assert f"up to {seconds} seconds of traffic before each" in page
+    assert unexplained in page
+
+
 @pytest.mark.parametrize("beside", [True, False])
 def test_its_page_names_the_servers_that_do_not_go_through_it_and_why(
     admin_client: Client, beside: bool
