@@ -221,6 +221,8 @@ class Subscriber(Metered):
     """The person behind a ``user_token``. Rarely written, because the counters are in ``Balance``."""
 
     Reset = Reset
+    # Fields whose moment is shown to people as the last day before it.
+    LAST_DAYS = frozenset({"expires_at"})
 
     class Suspension(models.TextChoices):
         DISABLED = "disabled", _("switched off")

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 
 from operations import audit
 from operations.audit import LABELS
-from operations.formatting import moment, signed_size
+from operations.formatting import last_day, moment, signed_size
 from operations.models import AuditEntry
 
 # The number of entries that a history shows.
@@ -59,24 +59,37 @@ def read(entry: AuditEntry) -> Entry:
 
 
 def changes(entry: AuditEntry) -> list[Change]:
-    fields = _fields(entry.target_kind)
-    return [
-        Change(
-            _NAMES.get(name) or getattr(fields.get(name), "verbose_name", name),
-            None if name in _NAMES else _value(fields.get(name), name, old),
-            _value(fields.get(name), name, new),
-        )
-        for name, (old, new) in sorted(entry.changes.items())
-    ]
+    model = _model(entry.target_kind)
+    return [_change(model, name, old, new) for name, (old, new) in sorted(entry.changes.items())]
 
 
-def _fields(kind: str) -> dict[str, Any]:
-    """The fields of a kind of target by name; empty if its app is not installed any more."""
+def _change(model: type[models.Model] | None, name: str, old: Any, new: Any) -> Change:
+    if name in getattr(model, "LAST_DAYS", ()):
+        return Change(_("last day"), _day(old), _day(new))
+    field = _fields(model).get(name)
+    label = _NAMES.get(name) or getattr(field, "verbose_name", name)
+    before = None if name in _NAMES else _value(field, name, old)
+    return Change(label, before, _value(field, name, new))
+
+
+def _model(kind: str) -> type[models.Model] | None:
+    """None if its app is not installed any more."""
     try:
-        options = apps.get_model(kind)._meta  # noqa: SLF001
+        return apps.get_model(kind)
     except (LookupError, ValueError):
+        return None
+
+
+def _fields(model: type[models.Model] | None) -> dict[str, Any]:
+    """By name."""
+    if model is None:
         return {}
+    options = model._meta  # noqa: SLF001
     return {field.name: field for field in (*options.concrete_fields, *options.many_to_many)}
+
+
+def _day(end: str | None) -> str:
+    return last_day(datetime.fromisoformat(end)) if end else last_day(None)
 
 
 def _value(field: Any, name: str, value: Any) -> object:

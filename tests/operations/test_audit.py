@@ -132,7 +132,7 @@ class TestList:
 
     def test_it_says_who_did_what_to_what(self, admin_client: Client) -> None:
         text = text_of(admin_client.get(TRAIL))
-        assert "ada Extended Ann Subscriber expires: 2026-03-04 05:06 → 2026-03-05 05:06" in text
+        assert "ada Extended Ann Subscriber last day: 2026-03-04 05:06 → 2026-03-05 05:06" in text
 
     @pytest.mark.parametrize(
         ("query", "names"),

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 from operations.admin.base import PanelAdmin
 from operations.admin.export import Asked, Exports, ids_in_order
 from operations.databases.exact_sum import ExactSum
-from operations.formatting import left_to_right, moment, size, size_of_limit
+from operations.formatting import day_before, left_to_right, moment, size, size_of_limit
 from operations.masks import masked
 from operations.refusals import Refused
 from operations.tables import Table
@@ -63,7 +63,9 @@ else:
     Listed = Subscriber
 
 # The columns of a download: those that an import reads, and some more.
-LIST_COLUMNS = (*COLUMNS, "state", "period_used", "life_used", "last_used_at", "created_at")
+LIST_COLUMNS = (
+    *COLUMNS, "last_day", "state", "period_used", "life_used", "last_used_at", "created_at",
+)  # fmt: skip
 DAY_COLUMNS = (
     "date", "subscriber_id", "name", "server", "port", "protocol", "upload_bytes", "download_bytes", "connections",
 )  # fmt: skip
@@ -363,6 +365,7 @@ def _listed(rows: SubscriberQuerySet, asked: Asked) -> Iterator[Sequence[Any]]:
     for row in cast("Iterator[Listed]", rows.iterator(_CHUNK)):
         yield (
             *_settings(row, may_see=asked.may_change),
+            None if row.expires_at is None else day_before(row.expires_at),
             "deleted" if row.hidden_at else quotas.state(row, row.period_used, asked.now).value,
             row.period_used,
             row.life_used,

@@ -64,6 +64,7 @@ def test_subscribers_come_as_csv_with_exact_bytes(client: Client) -> None:
             "expires": "2024-02-11T19:20:30+00:00",
             "hold_days": "",
             "device_limit": "",
+            "last_day": "2024-02-11",
             "state": "active",
             "period_used": "3",
             "life_used": "3",

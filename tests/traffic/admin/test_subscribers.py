@@ -1,7 +1,7 @@
 """The operator's list and page of subscribers."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from pytest_django import Settings
 
+from operations.audit import By
 from operations.models import AuditEntry
 from tests.traffic.admin_pages import (
     a_subscriber,
@@ -24,6 +25,7 @@ from tests.traffic.admin_pages import (
 )
 from tests.traffic.examples import DAY, GB, HOUR, NOW, a_report, balance, rows_stored, stored, sums
 from traffic.models import Balance, ServerUsage, Subscriber, Usage
+from traffic.people import changes
 
 pytestmark = pytest.mark.django_db
 
@@ -602,6 +604,23 @@ def test_history_of_a_subscriber_is_kept(client: Client) -> None:
     assert "root Switched off active: yes → no" in text_of(
         client.get(url("subscriber_history", subscriber.pk))
     )
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [
+        ("UTC", "last day: never → 2027-01-01"),
+        ("Europe/Moscow", "last day: never → 2027-01-02 03:00 Europe/Moscow"),
+        ("America/New_York", "last day: never → 2027-01-01 19:00 America/New_York"),
+    ],
+)
+def test_history_shows_an_end_as_the_last_day_in_the_zone_of_the_panel(
+    zone: str, shown: str, client: Client, settings: Settings
+) -> None:
+    settings.XPERT_TIME_ZONE = zone
+    subscriber = a_subscriber()
+    changes.edit([subscriber.pk], {"expires_at": datetime(2027, 1, 2, tzinfo=UTC)}, By("eva", NOW))
+    assert shown in text_of(client.get(url("subscriber_history", subscriber.pk)))
 
 
 def test_a_report_right_after_a_restart_counts_again(client: Client) -> None:
