@@ -5,7 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.contrib import admin, messages
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -22,7 +23,7 @@ from operations.admin.questions import Confirmation
 from operations.formatting import moment, size_of_limit
 from subscriptions.sources import limited_places
 from traffic.ledger.lookup import current_period, next_period
-from traffic.models import LimitBalance, ServerLimit, Subscriber
+from traffic.models import LimitBalance, LimitedServer, ServerLimit, Subscriber
 from traffic.people import server_limits
 
 from .limit_forms import ServerLimitForm
@@ -104,7 +105,8 @@ class ServerLimitAdmin(PanelAdmin[ServerLimit]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ServerLimit]:
-        counted = Count("servers", distinct=True)
+        servers = LimitedServer.objects.filter(limit=OuterRef("pk")).order_by().values("limit")
+        counted = Coalesce(Subquery(servers.annotate(count=Count("*")).values("count")), 0)
         rows = super().get_queryset(request).annotate(server_count=counted)
         return server_limits.with_usage(rows, timezone.now())
 

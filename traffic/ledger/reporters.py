@@ -1,11 +1,14 @@
 """The senders of totals, and when each was last heard from. Written rarely, because a message must not cost a write."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 
+from operations.databases import engine
 from operations.databases.transactions import write_transaction
 from traffic.models import Reporter
 
@@ -80,7 +83,19 @@ def see(
         news |= {"interval": _interval(reporter, now), "last_seen_at": now}
     for name, value in news.items():
         setattr(reporter, name, value)
-    reporter.save(update_fields=list(news))
+    with nullcontext() if changed else _worth_no_report():
+        reporter.save(update_fields=list(news))
+
+
+@contextmanager
+def _worth_no_report() -> Iterator[None]:
+    """The time of a sighting is written to every node of a cluster. One that is away must not stop reports that others hold."""
+    try:
+        with transaction.atomic():
+            yield
+    except OperationalError as error:
+        if not engine.current().is_about_a_part(error):
+            raise
 
 
 def of_webhook(keys: Collection[Key], now: datetime) -> dict[Key | None, int]:

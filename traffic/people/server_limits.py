@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
+from django.db.models.lookups import GreaterThanOrEqual
 
 from operations import audit, quota_levels
 from operations.audit import Action, By
@@ -127,13 +128,21 @@ def reached(now: datetime, level: Level = Level.OVER, margin: int = 0) -> Iterat
 
 
 def with_usage(rows: QuerySet[ServerLimit], now: datetime) -> QuerySet[ServerLimit]:
-    """Adds ``used``, in bytes of all together or of the subscriber who has used most, and ``used_up_by``: how many."""
-    balances: Any = of_period(OuterRef("pk"), OuterRef("period_began")).order_by()
-    over = balances.filter(used__gte=OuterRef("data_limit")).values("limit")
+    """Adds ``used``, in bytes of all together or of the subscriber who has used most, and ``used_up_by``: how many.
+
+    It joins the balances, which Citus spreads: there it refuses a subquery for each limit.
+    """
+    used: Any = F("balances__period_upload") + F("balances__period_download")
+    counts = Q(balances__period_start__gte=F("period_began")) & (
+        Q(plan=None) | Q(balances__subscriber__plan=F("plan"))
+    )
     return rows.annotate(
         period_began=quotas.began(now, conf.time_zone),
-        used=Coalesce(Subquery(balances.order_by("-used").values("used")[:1]), 0),
-        used_up_by=Coalesce(Subquery(over.annotate(count=Count("*")).values("count")), 0),
+        used=Coalesce(Max(used, filter=counts), 0),
+        used_up_by=Count(
+            "balances__subscriber_id",
+            filter=counts & Q(GreaterThanOrEqual(used, F("data_limit"))),
+        ),
     )
 
 

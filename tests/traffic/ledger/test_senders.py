@@ -1,16 +1,19 @@
 """Who may tell of usage: keys, people, parts of this panel, and keys that an app has bound to a meter."""
 
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import time_machine
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.test import Client
+from model_bakery import baker
 
 from operations import extension
 from operations.api.authentication import create_api_key
+from operations.databases import engine
 from operations.extension import Extension
 from operations.metering import Meant, Meter
 from operations.models import ApiKey
@@ -252,3 +255,21 @@ def test_an_event_is_remembered_the_next_day() -> None:
     book(one(10, 5), deltas=True, event_id="body-1")
     with time_machine.travel(NOW + DAY + timedelta(seconds=1), tick=False):
         assert book(one(10, 5), deltas=True, event_id="body-1").is_duplicate
+
+
+@pytest.mark.parametrize("is_part", [True, False])
+def test_a_sighting_that_a_node_cannot_take_stops_no_report(
+    is_part: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster whose node is away. An error of the whole database is not hidden."""
+    row = baker.make(Reporter, kind="webhook", grade="reported", origin="pull:1", last_seen_at=NOW)
+
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(Reporter, "save", away)
+    monkeypatch.setattr(engine.current(), "is_about_a_part", lambda error: is_part)
+    with nullcontext() if is_part else pytest.raises(OperationalError):
+        reporters.see(row, reporters.Terms("webhook", "reported"), None, NOW + DAY)
+    with pytest.raises(OperationalError):
+        reporters.see(row, reporters.Terms("webhook", "measured"), None, NOW + DAY)
