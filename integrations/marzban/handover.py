@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
-from django.db.models import F, OuterRef, QuerySet, Subquery, Sum, Value
+from django.db.models import F, FilteredRelation, Q, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -324,12 +324,16 @@ def _current(link: int) -> QuerySet[PanelIdentity]:
 
 
 def _grown(people: QuerySet[PanelIdentity], link: int) -> Any:
-    """Those of whom more was counted than handed over. After a correction downwards nothing is, until it has grown past."""
-    handed = HandedUsage.objects.filter(link=link, subscriber=OuterRef("subscriber"))
+    """Those of whom more was counted than handed over. After a correction downwards nothing is, until it has grown past.
+
+    Both are joined by subscriber, because Citus refuses a subquery for each person.
+    """
+    of_link = FilteredRelation("subscriber__handed", condition=Q(subscriber__handed__link=link))
     return (
         people.annotate(
-            counted=statistics.life_total("subscriber"),
-            handed=Coalesce(Subquery(handed.values("handed")), Value(0)),
+            of_link=of_link,
+            counted=F("subscriber__balance__life_upload") + F("subscriber__balance__life_download"),
+            handed=Coalesce("of_link__handed", Value(0)),
         )
         .filter(counted__gt=F("handed"))
         .order_by("user_id")
