@@ -20,7 +20,8 @@ from operations.databases.transactions import write_transaction
 from operations.formatting import written_size
 from operations.refusals import Refused
 from traffic.conf import conf
-from traffic.models import Balance, NextPlan, Reseller, Reset, Subscriber
+from traffic.ledger.metered_people import folded
+from traffic.models import Balance, MeteredPerson, NextPlan, Reseller, Reset, Subscriber
 from traffic.querysets import SubscriberQuerySet
 
 from . import quotas
@@ -36,6 +37,8 @@ RIGHTS = frozenset(
     }
 )
 _REMEMBERED = "_xpert_reseller"
+# Subscribers and names per query.
+_STEP = 500
 
 
 # Rights
@@ -152,20 +155,55 @@ def kept(
 ) -> Iterator[None]:
     """What happens inside must not exceed a quota of these subscribers' resellers, or of ``also``. Raises Refused.
 
-    To be entered inside a transaction, after the subscribers are locked. The resellers are locked until it ends, so
+    Nor may it give a reseller's subscriber a name by which a reporter knows somebody else. To be entered inside a transaction, after the subscribers are locked. The resellers are locked until it ends, so
     that two changes at once do not pass together. Changes that take nothing more are always let through.
     """
-    ids = {row.reseller_id for row in subscribers} | {also.pk if also else None}
-    limited = _locked([pk for pk in ids if pk is not None])
-    if not limited:
-        yield
-        return
-    before = sums(limited, now)
+    rows = list(subscribers)
+    ids = {row.reseller_id for row in rows} | {also.pk if also else None}
+    found = [pk for pk in ids if pk is not None]
+    limited = _locked(found)
+    names = _names(rows) if found else set()
+    before = sums(limited, now) if limited else {}
     yield
-    after = sums(limited, now)
+    if found:
+        _require_own_names(rows, names)
+    after = sums(limited, now) if limited else {}
     for reseller in limited:
         if sentence := _excess(reseller, before[reseller.pk], after[reseller.pk]):
             raise Refused(sentence)
+
+
+def _names(rows: Sequence[Subscriber]) -> set[tuple[int, str]]:
+    """Ids and folded names, as they are stored, of those who are not deleted."""
+    ids = [row.pk for row in rows if row.pk is not None]
+    found: set[tuple[int, str]] = set()
+    for start in range(0, len(ids), _STEP):
+        named = Subscriber.objects.visible().filter(pk__in=ids[start : start + _STEP])
+        found |= {(pk, folded(name)) for pk, name in named.values_list("pk", "name") if name}
+    return found
+
+
+def _require_own_names(rows: Sequence[Subscriber], before: set[tuple[int, str]]) -> None:
+    """Otherwise the name would mean two people, and the traffic of both would wait. Raises Refused.
+
+    It does not tell whose name it is, because that may be another reseller's subscriber.
+    """
+    new = dict(_names([row for row in rows if row.reseller_id is not None]) - before)
+    names = list(set(new.values()))
+    for start in range(0, len(names), _STEP):
+        known = MeteredPerson.objects.filter(
+            folded__in=names[start : start + _STEP], subscriber__hidden_at=None
+        )
+        for name, pk, own in known.values_list("folded", "subscriber", "subscriber__name"):
+            others = {taker for taker, taken in new.items() if taken == name} - {pk}
+            if pk is not None and others and folded(own) == name:
+                raise Refused(
+                    _(
+                        "Somebody else's traffic is reported under the name “%(name)s”. Choose another name. Nothing more "
+                        "was changed."
+                    )
+                    % {"name": name}
+                )
 
 
 def _locked(ids: Sequence[int]) -> list[Reseller]:

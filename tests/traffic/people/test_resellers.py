@@ -14,7 +14,18 @@ from operations.refusals import Refused
 from tests.traffic.examples import DAY, GB, NOW, a_report, stored
 from tests.traffic.ledger.test_recording_concurrently import at_once
 from traffic import conditions
-from traffic.models import Correction, NextPlan, Plan, Reseller, Subscriber
+from traffic.intake import acceptance
+from traffic.ledger.owners import Sending
+from traffic.models import (
+    Correction,
+    KnownAs,
+    MeteredPerson,
+    NextPlan,
+    Plan,
+    Reporter,
+    Reseller,
+    Subscriber,
+)
 from traffic.people import (
     changes,
     corrections,
@@ -25,6 +36,7 @@ from traffic.people import (
     resellers,
 )
 from traffic.people.resellers import Sums
+from traffic.readings import Message, Row, checked_rows
 
 pytestmark = pytest.mark.django_db
 EVA = By("eva", NOW)
@@ -377,3 +389,77 @@ def test_the_owner_is_told_of_traffic() -> None:
 def test_a_reseller_without_quota_is_never_told() -> None:
     a_person(a_reseller(), data_limit=GB)
     assert list(conditions.resellers(NOW)) == []
+
+
+# Names by which reporters know people
+
+
+@pytest.fixture
+def known() -> Subscriber:
+    """Alice is Olga's, and a reporter tells her traffic by her name."""
+    alice = a_person(a_reseller("Olga"), "token-of-alice", name="Alice")
+    _told("alice")
+    assert MeteredPerson.objects.get().subscriber == alice
+    return alice
+
+
+def _told(name: str, total: int = 5) -> None:
+    row = Row(person=name, server="a.example", port=443, protocol="vless", upload=total)
+    rows = checked_rows([row], NOW)
+    acceptance.book(Message("m", int(NOW.timestamp()) - 60, False, *rows), _TELLS, NOW)
+
+
+_TELLS = Sending(origin="pull:1", kind=Reporter.Kind.PULL, grade=Reporter.Grade.PROVIDER)
+
+
+def refused(change: Callable[[], object]) -> bool:
+    with pytest.raises(Refused, match="Somebody else's traffic is reported") as caught:
+        change()
+    return "Olga" not in str(caught.value)
+
+
+def test_a_reseller_cannot_take_a_name_that_a_reporter_uses_for_another(known: Subscriber) -> None:
+    ivan = a_reseller()
+    bob = a_person(ivan, "token-of-bob", name="Bob")
+    assert refused(lambda: added(ivan, name="ALICE"))
+    assert refused(lambda: changes.edit([bob.pk], {"name": "alice"}, EVA))
+    parsed = csv_import.read(b"name\r\nAlice\r\n")
+    assert refused(lambda: csv_import.store(parsed.subscribers.values(), EVA, ivan))
+    assert set(Subscriber.objects.values_list("name", flat=True)) == {"Alice", "Bob"}
+    _told("alice", 9)
+    assert MeteredPerson.objects.get().subscriber == known
+
+
+def test_a_deleted_subscriber_is_not_brought_back_under_such_a_name(known: Subscriber) -> None:
+    other = a_person(a_reseller(), "other", name="alice", hidden_at=NOW)
+    assert refused(lambda: changes.bring_back(Subscriber, [other.pk], EVA))
+    other.refresh_from_db()
+    assert other.hidden_at
+
+
+def test_names_that_no_reporter_uses_may_occur_twice(known: Subscriber) -> None:
+    ivan = a_reseller()
+    a_person(a_reseller("Petr"), "one", name="Maria")
+    added(ivan, name="Maria")
+    assert Subscriber.objects.filter(name="Maria").count() == 2
+
+
+def test_changes_that_take_no_new_name_pass_and_the_panel_itself_takes_any(
+    known: Subscriber,
+) -> None:
+    changes.add(Subscriber(token="own", name="alice"), EVA)
+    changes.extend([known.pk], 5, EVA)
+    changes.edit([known.pk], {"note": "x", "name": "Alice"}, EVA)
+    own = Subscriber.objects.get(token="own")
+    changes.edit([own.pk], {"reseller": a_reseller()}, EVA)
+    own.refresh_from_db()
+    assert own.reseller is not None
+
+
+def test_a_name_that_means_another_by_also_known_as_is_free(known: Subscriber) -> None:
+    """It comes before names, so nothing becomes ambiguous."""
+    Subscriber.objects.filter(pk=known.pk).update(name="Alisa")
+    KnownAs.objects.create(name="alice", folded="alice", subscriber=known)
+    added(a_reseller(), name="Alice")
+    _told("alice", 9)
+    assert MeteredPerson.objects.get().subscriber == known
