@@ -375,6 +375,7 @@ UNFOLD = {
     "STYLES": [lambda _request: static("operations/phone.css")],
     "SCRIPTS": [
         lambda _request: static("operations/once.js"),
+        lambda _request: static("operations/tables.js"),
         lambda _request: static("operations/accessible.js"),
     ],
     "SITE_URL": None,  # the panel is its own site: "/" leads back here

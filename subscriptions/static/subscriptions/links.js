@@ -1,5 +1,6 @@
 // The buttons "copy" and "QR" of a list fetch one subscription URL when they are pressed.
 "use strict";
+const CLOSE = { en: "Close", ru: "Закрыть", fa: "بستن" };
 document.addEventListener("click", async (event) => {
     const button = event.target.closest("button[data-link]");
     if (!button) return;
@@ -9,7 +10,7 @@ document.addEventListener("click", async (event) => {
     const answer = await fetch(button.formAction, { method: "POST", headers, redirect: "error" });
     if (!answer.ok) return button.form.requestSubmit(button);
     const link = await answer.json();
-    if (button.dataset.link === "qr" || !(await copied(link.url))) show(link);
+    if (button.dataset.link === "qr" || !(await copied(link.url))) show(link, button.querySelector(".xp-hidden").textContent);
     else tick(button);
 });
 
@@ -30,8 +31,9 @@ function tick(button) {
     setTimeout(() => (symbol.textContent = before), 2000);
 }
 
-function show({ url, code }) {
+function show({ url, code }, name) {
     const dialog = document.createElement("dialog");
+    dialog.ariaLabel = name;
     dialog.className = "xp-dialog";
     const picture = document.createElement("div");
     picture.className = "xp-code";
@@ -45,6 +47,7 @@ function show({ url, code }) {
     close.type = "button";
     close.className = "button xp-copy";
     close.textContent = "✕";
+    close.ariaLabel = CLOSE[document.documentElement.lang] ?? CLOSE.en;
     close.addEventListener("click", () => dialog.close());
     dialog.append(picture, field, close);
     dialog.addEventListener("close", () => dialog.remove());

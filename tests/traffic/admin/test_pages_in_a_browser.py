@@ -265,3 +265,16 @@ def test_without_a_script_a_subscriber_is_still_extended(desk: Desk) -> None:
     page.fill("#id_days", "3")
     page.get_by_role("button", name="Extend").click()
     expect(page.get_by_role("row", name="eva Extended")).to_be_visible()
+
+
+@pytest.mark.parametrize("look", [{"viewport": {"width": 390, "height": 844}}], ids=["phone"])
+def test_a_month_becomes_cards_where_its_table_does_not_fit(desk: Desk) -> None:
+    page = desk.open(f"{desk.panel.origin}{LIST}bill/")
+    box = page.locator(".xp-table")
+    expect(box).to_contain_class("xp-stacked")
+    assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
+    expect(page.get_by_role("row").filter(has_text="Anna")).to_contain_text("12")
+    label = "cell => getComputedStyle(cell, '::before').content"
+    assert page.locator("tbody td").first.evaluate(label) == '"Upload:"'
+    page.set_viewport_size({"width": 1300, "height": 900})
+    expect(box).not_to_contain_class("xp-stacked")
