@@ -20,9 +20,15 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     except OperationalError as error:
-        advice = " Make room first, for example of old backups: cleanup needs some itself."
-        is_full = "full" in str(error)
-        sys.exit(f"The database cannot be used: {error}.{advice if is_full else ''}")
+        sys.exit(f"The database cannot be used: {error}.{advice(str(error))}")
+
+
+def advice(error: str) -> str:
+    if "full" in error:
+        return " Make room first, for example of old backups: cleanup needs some itself."
+    if "disk I/O" in error:
+        return " The disk is full, read-only or broken: the system's log says which."
+    return ""
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import requests
 from django.conf import settings
 
 from tests.test_crash import (
+    PATIENCE,
     REPOSITORY,
     Panel,
     database,
@@ -137,6 +138,46 @@ def test_a_full_disk_is_a_503_and_the_panel_recovers(panel: Panel) -> None:
         )
     assert [post(panel, report) for report in reports[1:6]] == [200] * 5
     assert stored_sums(panel) == expected_sums(reports[:6])
+    assert "All sums agree" in panel.manage("check_traffic")
+
+
+def manage_with_little_room(panel: Panel, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command that cannot make any file larger than this, as on a full disk."""
+    room = 2**16
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=REPOSITORY,
+        env=panel.environment,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def content(path: str) -> list[str]:
+    """Every table and index, and every row."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return list(connection.iterdump())
+
+
+@sqlite_only
+def test_a_migration_on_a_full_disk_changes_nothing_and_the_next_one_succeeds(panel: Panel) -> None:
+    panel.wait()
+    reports = reports_of(1, random.Random(1))
+    assert [post(panel, report) for report in reports[:5]] == [200] * 5
+    panel.stop()
+    panel.manage("migrate", "-v0", "traffic", "0014")
+    before = content(path := panel.environment["XPERT_TRAFFIC_DB_PATH"])
+    failed = manage_with_little_room(panel, "migrate", "-v0")
+    assert failed.returncode == 1
+    assert "The database cannot be used: disk I/O error. The disk is full" in failed.stderr
+    assert content(path) == before
+    panel.manage("migrate", "-v0")
+    panel.manage("migrate", "--check")
+    assert stored_sums(panel) == expected_sums(reports[:5])
     assert "All sums agree" in panel.manage("check_traffic")
 
 

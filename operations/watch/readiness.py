@@ -1,6 +1,7 @@
 """Whether the panel can accept reports: asked by ``/readyz``, explained by ``doctor``."""
 
 import shutil
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,18 +29,24 @@ def disk() -> Disk | None:
     """None with PostgreSQL, whose disk the panel cannot see."""
     if connection.vendor != "sqlite":
         return None
-    usage = shutil.disk_usage(Path(connection.settings_dict["NAME"]).parent)
+    usage = shutil.disk_usage(_folder())
     return Disk(usage.total, usage.free)
 
 
 def is_writable() -> bool:
-    """Take the write lock and write nothing."""
+    """Take the write lock and write nothing, except a byte beside the SQLite file.
+
+    A transaction that changes nothing succeeds even on a disk that the kernel has made read-only.
+    """
     try:
         if citus.is_worker():
             return _setting("transaction_read_only") == "off"
         with write_transaction():
             CommandRun.objects.filter(command="").update(error="")
-    except (DatabaseError, InterfaceError):
+        if connection.vendor == "sqlite":
+            with tempfile.TemporaryFile(dir=_folder(), buffering=0) as file:
+                file.write(b"x")
+    except (DatabaseError, InterfaceError, OSError):
         return False
     return True
 
@@ -48,6 +55,11 @@ def _setting(name: str) -> str:
     with connection.cursor() as cursor:
         cursor.execute(f"{'PRAGMA' if connection.vendor == 'sqlite' else 'SHOW'} {name}")
         return str(cursor.fetchone()[0])
+
+
+def _folder() -> Path:
+    """The folder of the SQLite file."""
+    return Path(connection.settings_dict["NAME"]).parent
 
 
 _DURABLE = {

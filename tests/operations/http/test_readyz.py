@@ -1,8 +1,9 @@
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 from pytest_django import Settings
 
@@ -48,6 +49,21 @@ def test_it_says_503_when_the_database_cannot_be_written(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("django.db.models.query.QuerySet.update", read_only)
     assert answer() == (503, {"status": "unavailable", "detail": "The database cannot be written."})
+
+
+def test_it_says_503_when_the_disk_takes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that the kernel has made read-only: a transaction that changes nothing succeeds there."""
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    monkeypatch.setattr(readiness, "connection", SimpleNamespace(vendor="postgresql"))
+    assert readiness.is_writable()
+    monkeypatch.undo()
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    if connection.vendor == "sqlite":
+        assert not readiness.is_writable()
 
 
 def test_it_says_503_when_the_database_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
