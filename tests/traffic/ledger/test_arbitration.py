@@ -34,6 +34,7 @@ DEVICE = Sending()
 
 @pytest.fixture(autouse=True)
 def _ann() -> Any:
+    baker.make(Server)  # so that no server has the id of a subscriber
     Subscriber.objects.create(token="ann", name="Ann")
     with time_machine.travel(NOW, tick=False):
         yield
@@ -140,6 +141,34 @@ def test_late_traffic_of_a_day_on_which_a_better_one_told_is_a_control() -> None
     assert told(DEVICE) == (0, 7)
 
 
+@pytest.mark.parametrize(("late", "counts"), [(DAY, False), (DAY + timedelta(seconds=1), True)])
+def test_late_traffic_is_a_control_up_to_24_hours_before_a_better_one_told(
+    late: timedelta, counts: bool
+) -> None:
+    """Beyond that it depends on whether the better one told of that day or the day before."""
+    tell(GATEWAY, 100)
+    tell(DEVICE, 7, NOW - late)
+    assert told(DEVICE) == ((7, 0) if counts else (0, 7))
+
+
+@pytest.mark.parametrize(("days", "counts"), [(-2, True), (-1, False), (0, False), (1, True)])
+def test_old_late_traffic_is_a_control_if_a_better_one_told_of_its_day_or_the_day_before(
+    days: int, counts: bool
+) -> None:
+    midnight = (NOW - 5 * DAY).replace(hour=0, minute=0, second=0)
+    tell(GATEWAY, 100, midnight + days * DAY)
+    tell(GATEWAY, 200, NOW)
+    tell(DEVICE, 7, midnight)
+    assert told(DEVICE) == ((7, 0) if counts else (0, 7))
+
+
+def test_what_a_worse_one_told_of_a_day_makes_nothing_of_it_a_control() -> None:
+    tell(DEVICE, 5, NOW - 3 * DAY)
+    tell(GATEWAY, 100)
+    tell(DEVICE, 12, NOW - 3 * DAY)
+    assert told(DEVICE) == (12, 0)
+
+
 def test_other_servers_and_other_people_are_not_concerned() -> None:
     Subscriber.objects.create(token="bob")
     tell(GATEWAY, 100)
@@ -153,6 +182,13 @@ def test_within_one_transaction_the_first_work_is_known_to_the_second() -> None:
     message = Message("m", RUN, False, *checked_rows(rows, NOW))
     write([Readings(message, GATEWAY), Readings(message, DEVICE)], NOW)
     assert (told(GATEWAY), told(DEVICE)) == ((5, 0), (0, 5))
+
+
+def test_within_one_transaction_the_order_decides_as_in_two() -> None:
+    rows = [Row(server="a.example", port=443, protocol="vless", upload=5, user_token="ann")]
+    message = Message("m", RUN, False, *checked_rows(rows, NOW))
+    write([Readings(message, DEVICE), Readings(message, GATEWAY)], NOW)
+    assert (told(GATEWAY), told(DEVICE)) == ((5, 0), (5, 0))
 
 
 def test_single_reports_always_count_and_their_key_has_told_them() -> None:

@@ -12,6 +12,7 @@ from django.db import DataError, OperationalError, connection
 from django.utils import timezone
 
 from operations.databases import engine, transactions
+from traffic import metrics
 from traffic.ledger import group_commit
 from traffic.ledger.group_commit import GroupCommit
 from traffic.ledger.recording import Outcome, Reports, Written
@@ -172,6 +173,33 @@ def test_what_a_dead_node_of_the_database_keeps_hurts_only_those_who_need_it(
     ]
 
 
+def test_a_lone_request_that_a_dead_node_keeps_is_not_tried_twice(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.current(), "is_about_a_part", lambda error: True)
+    recorder.fails = lambda tokens: OperationalError("no node")
+    with pytest.raises(OperationalError, match="no node"):
+        submit(GroupCommit(), report("dead"))
+    assert recorder.calls == [["dead"]]
+
+
+def test_the_metrics_tell_of_each_group_its_time_its_reports_and_the_bytes_of_servers(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times, sizes, counted = [], [], []
+    monkeypatch.setattr(metrics.COMMIT_SECONDS, "observe", times.append)
+    monkeypatch.setattr(metrics.GROUP_REPORTS, "observe", sizes.append)
+    monkeypatch.setattr(metrics, "count_bytes", lambda *sums: counted.append(sums))
+    before = metrics.RECORDED._value.get(), metrics.DUPLICATE._value.get()
+    submit(GroupCommit(), report(), report("bob"), report("again"), report(server="other.example"))
+    assert len(times) == 1
+    assert 0 <= times[0] < BOUND
+    assert sizes == [4]
+    assert counted == [("vpn.example.com", 2, 4), ("other.example", 1, 2)]
+    after = metrics.RECORDED._value.get(), metrics.DUPLICATE._value.get()
+    assert (after[0] - before[0], after[1] - before[1]) == (3, 1)
+
+
 def test_the_queue_goes_on_after_a_failure(recorder: Recorder) -> None:
     group = GroupCommit()
     recorder.fails = lambda tokens: OperationalError("database is locked")
@@ -311,7 +339,7 @@ def test_a_turn_that_does_not_come_is_told_to_its_leader_and_the_next_tries(
 
     monkeypatch.setattr(group_commit, "write_turn", only_the_second_comes)
     busy.release()
-    with pytest.raises(OperationalError):
+    with pytest.raises(OperationalError, match="stayed busy"):
         first.result(BOUND)
     assert second.result(BOUND) == [Outcome.RECORDED]
     assert recorder.calls == [["leader"], ["second"]]

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from model_bakery import baker
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from operations.audit import By
 from tests.traffic.examples import DAY, HOUR, NOW, a_report, subscriber
@@ -107,6 +108,13 @@ def test_a_new_limit_counts_what_the_period_holds_already() -> None:
     assert agree()
 
 
+def test_a_new_limit_takes_the_whole_hour_in_which_its_period_begins(settings: Settings) -> None:
+    settings.XPERT_TIME_ZONE = "Asia/Tehran"  # its day begins at half past 20 UTC
+    reported(NOW.replace(hour=20) - DAY, now=NOW, upload=7)
+    reported(NOW.replace(hour=19) - DAY, now=NOW, upload=1000)
+    assert used(a_limit(limit_reset="daily")) == 7
+
+
 @pytest.mark.parametrize("reset", ["never", "interval"])
 def test_a_new_limit_without_a_calendar_counts_from_now(reset: str) -> None:
     reported(NOW - SECOND, now=NOW, upload=1000)
@@ -146,6 +154,7 @@ def test_a_restart_of_one_subscriber_leaves_the_others() -> None:
     reported(upload=100)
     reported(upload=30, user_token="other")
     server_limits.restart(limit, By("anna", NOW + HOUR), subscriber())
+    reported(NOW, now=NOW + HOUR, upload=50)  # from before it, and late
     reported(NOW + HOUR, upload=3)
     assert (used(limit, now=NOW + HOUR), used(limit, "other", NOW + HOUR)) == (3, 30)
 
@@ -194,6 +203,15 @@ def test_a_server_that_is_added_brings_what_it_was_used_for() -> None:
     assert used(limit) == 5
     assert server_limits.extend(limit, [BERLIN, PARIS], NOW) == 0
     assert agree()
+
+
+def test_another_reset_counts_the_servers_of_that_limit_alone() -> None:
+    limit, _ = a_limit(limit_reset="monthly"), a_limit(PARIS)
+    reported(upload=5)
+    reported(upload=60, server=PARIS[0], port=PARIS[1], protocol=PARIS[2])
+    server_limits.change(limit, {"limit_reset": "daily"}, BY)
+    limit.refresh_from_db()
+    assert used(limit) == 5
 
 
 def test_another_reset_counts_the_period_again() -> None:
@@ -261,7 +279,7 @@ steps = st.lists(
 )
 
 
-@settings(
+@hypothesis_settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(

@@ -1,7 +1,7 @@
 """Terms that begin with the first use."""
 
 import threading
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from operations.audit import By
 from tests.traffic.examples import DAY, HOUR, NOW, UTC_ZONE, a_report, balance, subscriber
 from tests.traffic.ledger.test_recording_concurrently import at_once
 from traffic.figures import overview, statistics
+from traffic.ledger import terms
 from traffic.ledger.recording import Outcome, record
 from traffic.models import MAX_COUNTER, Plan, Subscriber
 from traffic.people import changes, plans, quotas, subscribers
@@ -49,6 +50,18 @@ def test_the_first_report_begins_the_term() -> None:
     assert term() == (NOW + 30 * DAY, None)
     assert state_of() is State.ACTIVE
     assert state_of(NOW + 30 * DAY) is State.EXPIRED
+
+
+def test_a_term_that_begins_leaves_all_others_on_hold() -> None:
+    on_hold()
+    other = baker.make(Subscriber, token="other", hold_days=9)
+    record([a_report()], NOW)
+    other.refresh_from_db()
+    assert (other.expires_at, other.hold_days) == (None, 9)
+
+
+def test_a_term_ends_before_the_largest_date() -> None:
+    assert terms.after(NOW, 3_000_000) == datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def test_later_reports_do_not_move_it() -> None:
@@ -102,6 +115,13 @@ def test_an_interval_counts_from_the_first_use() -> None:
     assert statistics.usage_of(subscriber(), NOW + 9 * DAY).period_upload == 5
     assert statistics.usage_of(subscriber(), NOW + 10 * DAY).period_upload == 0
     assert balance().period_start == NOW.replace(microsecond=0)
+
+
+def test_an_interval_counts_from_the_time_of_a_late_first_report() -> None:
+    on_hold(limit_reset="interval", reset_days=10, started_at=EPOCH)
+    record([a_report(NOW - 2 * DAY, upload=5, download=0)], NOW)
+    assert subscriber().started_at == (NOW - 2 * DAY).replace(microsecond=0)
+    assert statistics.usage_of(subscriber(), NOW).period_upload == 5
 
 
 def test_extending_makes_it_longer() -> None:

@@ -105,6 +105,17 @@ def test_a_disabled_subscriber_does_not_expire() -> None:
 # --- the database agrees -----------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("left", "is_expired"), [(-SECOND, True), (timedelta(), True), (SECOND, False)]
+)
+def test_the_database_finds_a_subscriber_expired_from_exactly_that_moment(
+    left: timedelta, is_expired: bool
+) -> None:
+    baker.make(Subscriber, expires_at=NOW + left)
+    assert Subscriber.objects.filter(quotas.has_state(State.EXPIRED, NOW)).exists() is is_expired
+    assert Subscriber.objects.filter(quotas.is_valid(NOW)).exists() is not is_expired
+
+
 @contextmanager
 def any_limit() -> Iterator[None]:
     """Allow rows that the constraints refuse, such as a limit of 0. Everything is rolled back."""
