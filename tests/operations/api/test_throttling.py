@@ -67,6 +67,13 @@ def test_at_the_edge_of_a_window_there_is_no_burst_of_twice_the_limit(
     assert allowed(6) == [True] * 5 + [False]
 
 
+def test_the_wait_is_no_longer_than_it_must_be(clock: time_machine.Traveller) -> None:
+    clock.move_to(START + 59 * SECOND)
+    assert all(allowed(5))
+    clock.shift(SECOND)
+    assert rate_limits.spend("test", "somebody", FIVE) == 12  # until four of the five count
+
+
 def test_a_window_counts_until_the_end_of_the_next_one(clock: time_machine.Traveller) -> None:
     assert allowed(1) == [
         True

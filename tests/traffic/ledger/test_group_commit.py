@@ -186,7 +186,9 @@ def test_a_lone_request_that_a_dead_node_keeps_is_not_tried_twice(
 def test_the_metrics_tell_of_each_group_its_time_its_reports_and_the_bytes_of_servers(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times, sizes, counted = [], [], []
+    times: list[float] = []
+    sizes: list[int] = []
+    counted: list[tuple[str, int, int]] = []
     monkeypatch.setattr(metrics.COMMIT_SECONDS, "observe", times.append)
     monkeypatch.setattr(metrics.GROUP_REPORTS, "observe", sizes.append)
     monkeypatch.setattr(metrics, "count_bytes", lambda *sums: counted.append(sums))

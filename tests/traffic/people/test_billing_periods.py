@@ -204,7 +204,7 @@ def test_restarting_a_period_empties_it_and_leaves_the_life(anybody: Subscriber)
     report_at(NOW - HOUR, upload=5)
     target = subscriber()
     recording.restart_period(target, NOW)
-    assert target.reset_at == NOW
+    assert target.reset_at == subscriber().reset_at == NOW
     assert statistics.usage_of(target, NOW) == SubscriberUsage(0, 0, 5, 0, NOW - HOUR)
     report_at(NOW + SECOND, upload=7)
     assert (period_of(), balance().life_upload) == (7, 12)
