@@ -1,4 +1,4 @@
-"""Error responses: JSON for the API, and a page for people that needs neither the database nor static files."""
+"""Error responses: JSON for the API, and a page for people that works without the database and without static files."""
 
 import functools
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_noop
@@ -46,11 +47,25 @@ _WORDS: dict[HTTPStatus, tuple[str | Promise, str | Promise]] = {
 def _for_people() -> tuple[str, ...]:
     """The path prefixes of pages for people: the admin and static files."""
     found = [f"/{settings.STATIC_URL.strip('/')}"]
-    try:
-        found.append(reverse("admin:index").rstrip("/"))
-    except NoReverseMatch:
-        pass  # a project without the admin
+    if overview := _overview():
+        found.append(overview.rstrip("/"))
     return tuple(found)
+
+
+def _overview() -> str:
+    """Empty in a project without the admin."""
+    try:
+        return reverse("admin:index")
+    except NoReverseMatch:
+        return ""
+
+
+def _stylesheet() -> str:
+    """Empty before ``collectstatic``, because an error page must not fail."""
+    try:
+        return static("operations/trouble.css")
+    except ValueError:
+        return ""
 
 
 def _is_api(request: HttpRequest) -> bool:
@@ -116,6 +131,7 @@ def _page(
 ) -> HttpResponse:
     title, usual = _WORDS[status]
     context = {"title": title, "text": text or usual}
+    context |= {"stylesheet": _stylesheet(), "overview": _overview()}
     return HttpResponse(
         render_to_string("admin/operations/trouble.html", context), status=status, headers=headers
     )

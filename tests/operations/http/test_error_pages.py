@@ -2,6 +2,7 @@ import pytest
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
+from pytest_django import Settings
 
 from operations.http import error_pages
 
@@ -30,6 +31,22 @@ def test_people_in_the_admin_get_a_page() -> None:
     response = Client().get("/static/nowhere.css")
     assert response.status_code == 404
     assert response["Content-Type"].startswith("text/html")
+
+
+def test_the_page_is_in_the_panels_style_and_leads_back() -> None:
+    page = Client().get("/static/nowhere.css").content.decode()
+    assert '<link rel="stylesheet" href="/static/operations/trouble.css">' in page
+    assert '<a href="/admin/">Overview</a>' in page
+
+
+def test_the_page_needs_no_collected_files(settings: Settings) -> None:
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
+    }
+    page = Client().get("/static/nowhere.css")
+    assert page.status_code == 404
+    assert b"Not found" in page.content
+    assert b"stylesheet" not in page.content
 
 
 def test_a_wrong_host_is_400_in_json() -> None:

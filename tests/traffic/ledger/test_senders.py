@@ -1,5 +1,6 @@
 """Who may tell of usage: keys, people, parts of this panel, and keys that an app has bound to a meter."""
 
+import hashlib
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from datetime import timedelta
@@ -273,3 +274,19 @@ def test_a_sighting_that_a_node_cannot_take_stops_no_report(
         reporters.see(row, reporters.Terms("webhook", "reported"), None, NOW + DAY)
     with pytest.raises(OperationalError):
         reporters.see(row, reporters.Terms("webhook", "measured"), None, NOW + DAY)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sending", "text"),
+    [
+        ([one()], PULL, "{}\nperson\nann\nvpn.example.com\n443\nvless"),
+        ([one(user_token="ann")], PULL, "{}\ntoken\nann\nvpn.example.com\n443\nvless"),
+    ],
+)
+def test_a_meter_is_found_again_by_what_its_key_was_made_of(
+    rows: list[Row], sending: Sending, text: str
+) -> None:
+    """Another text would orphan every stored meter, and count all totals a second time."""
+    book(*rows, sending=sending)
+    digest = hashlib.sha256(text.format(Reporter.objects.get().pk).encode()).hexdigest()
+    assert MeterRow.objects.get().key == digest[:32]
