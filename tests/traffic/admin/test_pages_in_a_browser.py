@@ -27,6 +27,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 # Timeout for a busy machine in milliseconds. A page that is already loaded costs no time.
 PATIENCE = 180_000
 LIST = "/admin/traffic/subscriber/"
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
 class Panel(NamedTuple):
@@ -105,6 +106,22 @@ def desk(panel: Panel, look: dict[str, Any]) -> Iterator[Desk]:
         yield desk
         browser.close()
     assert desk.complaints == []
+
+
+@pytest.fixture
+def fifty(panel: Panel) -> None:
+    """So many that a page of the list is full."""
+    term = timezone.now() + 9 * DAY
+    for n in range(50):
+        a_subscriber(f"Konstantin Konstantinov {n}", data_limit=100 * GB, expires_at=term)
+
+
+@pytest.mark.usefixtures("fifty")
+@pytest.mark.parametrize("look", [PHONE | {"locale": "ru-RU"}, PHONE | {"locale": "en-GB"}])
+def test_a_page_of_the_list_is_short_on_a_phone(desk: Desk) -> None:
+    page = desk.open(f"{desk.panel.origin}{LIST}")
+    expect(page.locator("#result_list .data-row")).to_have_count(50)
+    assert page.evaluate("document.documentElement.scrollHeight") < 6000
 
 
 def test_a_subscriber_is_found_and_extended(desk: Desk) -> None:
