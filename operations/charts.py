@@ -38,12 +38,17 @@ class Bar(msgspec.Struct, frozen=True):
 def stacked_bars(
     bars: Sequence[Bar], *, title: str, scale: Callable[[int], str], height: int = HEIGHT
 ) -> str:
-    """The chart of ``bars``, titled ``title``; ``scale`` formats the values of the grid lines. The SVG is escaped."""
-    top = ceiling(max((bar.total for bar in bars), default=0))
+    """The chart of ``bars``, titled ``title``; ``scale`` formats the values of the grid lines. The SVG is escaped.
+
+    Where there is nothing to draw, it has no grid but the line of zero.
+    """
+    largest = max((bar.total for bar in bars), default=0)
+    top = ceiling(largest)
+    lines = range(0, top + 1, top // _LINES) if largest else [0]
     room = height - _TOP - _BOTTOM
     parts = [
         f'<svg class="xp-chart" role="img" aria-label="{escape(title)}" width="100%" height="{height}">',
-        *(_line(value, top, room, scale) for value in range(0, top + 1, top // _LINES)),
+        *(_line(value, top, room, scale) for value in lines),
         *(_column(bar, index, len(bars), top, room) for index, bar in enumerate(bars)),
         *(
             _label(bars[index], index, len(bars), height, number)

@@ -42,6 +42,11 @@ def test_the_smallest_value_can_still_be_seen() -> None:
     assert float(rectangles(chart, "xp-layer-0")[0]["height"]) == 1
 
 
+@pytest.mark.parametrize("bars", [[], [Bar("a", "a", (0, 0))], [Bar("a", "a", is_known=False)]])
+def test_a_chart_of_nothing_has_no_scale_but_zero(bars: list[Bar]) -> None:
+    assert re.findall(r">(\d+)</text>", stacked_bars(bars, title="t", scale=str)) == ["0"]
+
+
 def test_an_unknown_figure_looks_different_from_zero() -> None:
     chart = drawn(Bar("a", "no reports", is_known=False), Bar("b", "nothing", (0,)))
     assert len(rectangles(chart, "xp-unknown")) == 1
