@@ -72,6 +72,7 @@ class PanelToReadAdmin(PanelAdmin[Panel]):
     list_filter = ("enabled", "kind")
     search_fields = ("name",)
     autocomplete_fields = ("subscriber",)
+    delete_confirmation_template = "admin/operations/delete_confirmation.html"
     actions = (
         "switch_on",
         "switch_off",

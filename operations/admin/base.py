@@ -198,7 +198,7 @@ class PanelAdmin(ModelAdmin[_M]):
 
     def __init__(self, model: type[_M], admin_site: admin.AdminSite) -> None:
         super().__init__(model, admin_site)
-        for name in ("change_form", "change_list", "delete_confirmation"):
+        for name in ("change_form", "change_list"):
             if getattr(self, f"{name}_template") is None:
                 setattr(self, f"{name}_template", self._templates(f"{name}.html"))
 

@@ -255,9 +255,11 @@ class Lab:
         path = self.folder / f"{name}.json"
         path.write_text(json.dumps({"log": {"level": "error"}, **config}))
         log = self.folder / f"{name}.log"
-        self._processes.append(Process([str(SING_BOX), "run", "-c", path], log))
+        core = Process([str(SING_BOX), "run", "-c", path], log)
+        self._processes.append(core)
         ports = [one["listen_port"] for one in config["inbounds"] if one["type"] not in _UDP]
-        eventually(lambda: all(map(listens, ports)))
+        eventually(lambda: not core.is_running() or all(map(listens, ports)))
+        assert core.is_running(), log.read_text()
 
     def _made_certificate(self) -> tuple[str, str]:
         certificate, key = self.folder / "cert.pem", self.folder / "key.pem"

@@ -5,7 +5,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 from django.db.models import QuerySet
 
 from operations.databases import engine
@@ -91,7 +91,7 @@ def see(
 def _worth_no_report() -> Iterator[None]:
     """The time of a sighting is written to every node of a cluster. One that is away must not stop reports that others hold."""
     try:
-        with transaction.atomic():
+        with write_transaction():
             yield
     except OperationalError as error:
         if not engine.current().is_about_a_part(error):

@@ -57,7 +57,7 @@ def test_extending_asks_for_the_days(client: Client) -> None:
     answer = press(client, "extend", ann, days="10")
     assert messages_of(answer) == ["1 subscriber was extended."]
     assert Subscriber.objects.get().expires_at == NOW + 11 * DAY
-    assert "root Extended expires: 2024-02-11 19:20 → 2024-02-21 19:20" in text_of(answer)
+    assert "root Extended last day: 2024-02-11 19:20 → 2024-02-21 19:20" in text_of(answer)
 
 
 @pytest.mark.parametrize(
