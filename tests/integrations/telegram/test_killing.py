@@ -23,10 +23,13 @@ SETUP = f"""
 from django.contrib.auth.models import User
 from django.utils import timezone
 from integrations.telegram import codes
+from operations.databases.transactions import write_transaction
 from traffic.models import Subscriber
 Subscriber.objects.bulk_create(Subscriber(pk=pk, name=f"p{{pk}}") for pk in range(1, {PEOPLE} + 1))
 eve = User.objects.create_superuser("eve")
-codes.redeem(codes.for_user(eve, "en", timezone.now()), {CHAT}, timezone.now())
+code = codes.for_user(eve, "en", timezone.now())
+with write_transaction():
+    codes.redeem(code, {CHAT}, timezone.now())
 """
 DONE = """
 import json

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import HttpResponse
@@ -39,7 +41,8 @@ def test_the_page_is_in_the_panels_style_and_leads_back() -> None:
     assert '<a href="/admin/">Overview</a>' in page
 
 
-def test_the_page_needs_no_collected_files(settings: Settings) -> None:
+def test_the_page_needs_no_collected_files(settings: Settings, tmp_path: Path) -> None:
+    settings.STATIC_ROOT = tmp_path
     settings.STORAGES = settings.STORAGES | {
         "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
     }
