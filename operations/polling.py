@@ -22,6 +22,11 @@ Row = TypeVar("Row", bound=Model)
 Outcome = TypeVar("Outcome")
 
 
+def always(now: datetime) -> Q:
+    """The condition of what is asked whether it is due or not."""
+    return Q()
+
+
 class Poller(Generic[Row, Outcome]):
     """Asks the servers of ``rows``, whose model has a ``claimed_until``.
 
@@ -41,7 +46,7 @@ class Poller(Generic[Row, Outcome]):
         pks: Iterable[int],
         ask: Callable[[Row], Awaitable[Outcome]],
         progress: Callable[[Outcome], object],
-        is_due: Callable[[datetime], Q] = lambda _: Q(),
+        is_due: Callable[[datetime], Q] = always,
     ) -> list[Outcome]:
         """Claim and ``ask`` these, a few at a time; ``progress`` is called after each. ``ask`` must not raise.
 

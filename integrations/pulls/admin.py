@@ -149,13 +149,8 @@ class PanelToReadAdmin(PanelAdmin[Panel]):
     def switch_off(self, request: HttpRequest, queryset: QuerySet[Panel]) -> None:
         self._switch(request, queryset, enabled=False)
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        panel: Panel | None = context.get("original")
-        offered = _ACTIONS.items() if panel and panel.has_secrets else ()
-        own = {"buttons": [(self.url(name, panel), action) for name, action in offered if panel]}
-        return super().render_change_form(request, context | own, *args, **kwargs)
+    def offered(self, obj: Panel) -> Iterable[tuple[str, Any]]:
+        return _ACTIONS.items() if obj.has_secrets else ()
 
     def save_model(self, request: HttpRequest, obj: Panel, form: Any, change: bool) -> None:
         if form.changed_data:

@@ -108,12 +108,8 @@ def pull(
 
     ``only_due``: not those that another process has read in the meantime.
     """
-    is_due = _is_due if only_due else _always
+    is_due = _is_due if only_due else polling.always
     return _poller.run(pks, lambda panel: _pull(panel, limits, network), progress, is_due)
-
-
-def _always(now: datetime) -> Q:
-    return Q()
 
 
 def pull_soon(pks: Iterable[int]) -> threading.Thread:

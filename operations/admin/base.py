@@ -466,6 +466,18 @@ class PanelAdmin(ModelAdmin[_M]):
         with _turn_to_save(request):
             return super().delete_view(request, *args, **kwargs)
 
+    def offered(self, obj: _M) -> Iterable[tuple[str, Any]]:
+        """The actions that the form of an object shows, by the names of their ``pages``."""
+        return ()
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        obj: _M | None = context.get("original")
+        offered = self.offered(obj) if obj else ()
+        buttons = [(self.url(name, obj), action) for name, action in offered if obj]
+        return super().render_change_form(request, context | {"buttons": buttons}, *args, **kwargs)
+
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

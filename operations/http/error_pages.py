@@ -130,8 +130,12 @@ def _page(
     status: HTTPStatus, text: str | Promise = "", headers: Mapping[str, str] | None = None
 ) -> HttpResponse:
     title, usual = _WORDS[status]
-    context = {"title": title, "text": text or usual}
-    context |= {"stylesheet": _stylesheet(), "overview": _overview()}
+    context = {
+        "title": title,
+        "text": text or usual,
+        "stylesheet": _stylesheet(),
+        "overview": _overview(),
+    }
     return HttpResponse(
         render_to_string("admin/operations/trouble.html", context), status=status, headers=headers
     )

@@ -161,12 +161,8 @@ def refresh(
     ``only_due``: not those that another process has fetched in the meantime.
     """
     allowed = limits or Limits(body=conf.sources_max_mb * 2**20)
-    is_due = _is_due if only_due else _always
+    is_due = _is_due if only_due else polling.always
     return _poller.run(pks, lambda source: _refresh(source, allowed, network), progress, is_due)
-
-
-def _always(now: datetime) -> Q:
-    return Q()
 
 
 def refresh_soon(pks: Iterable[int]) -> threading.Thread:

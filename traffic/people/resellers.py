@@ -155,8 +155,9 @@ def kept(
 ) -> Iterator[None]:
     """What happens inside must not exceed a quota of these subscribers' resellers, or of ``also``. Raises Refused.
 
-    Nor may it give a reseller's subscriber a name by which a reporter knows somebody else. To be entered inside a transaction, after the subscribers are locked. The resellers are locked until it ends, so
-    that two changes at once do not pass together. Changes that take nothing more are always let through.
+    Nor may it give a reseller's subscriber a name by which a reporter knows somebody else. To be entered inside a
+    transaction, after the subscribers are locked. The resellers are locked until it ends, so that two changes at once do
+    not pass together. Changes that take nothing more are always let through.
     """
     rows = list(subscribers)
     ids = {row.reseller_id for row in rows} | {also.pk if also else None}

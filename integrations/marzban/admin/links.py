@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -103,13 +104,8 @@ class PanelLinkAdmin(PanelAdmin[PanelLink]):
         own = {"may_connect": link_pages.may_connect(request)}
         return super().changelist_view(request, own | (extra_context or {}))
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        link = context.get("original")
-        fits = [(name, action) for name, action in ACTIONS.items() if link and action.fits(link)]
-        buttons = [(self.url(name, link), action) for name, action in fits if link]
-        return super().render_change_form(request, context | {"buttons": buttons}, *args, **kwargs)
+    def offered(self, obj: PanelLink) -> Iterable[tuple[str, Any]]:
+        return ((name, action) for name, action in ACTIONS.items() if action.fits(obj))
 
     @admin.display(description=gettext_lazy("address"))
     def address(self, link: PanelLink) -> SafeString:

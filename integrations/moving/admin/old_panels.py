@@ -1,5 +1,6 @@
 """The panels from which people have moved in, and forgetting the secrets of their links."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.contrib import admin
@@ -68,14 +69,14 @@ class OldPanelAdmin(PanelAdmin[OldPanel]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[OldPanel]:
         return super().get_queryset(request).annotate(moved=Count("accounts"))
 
+    def offered(self, obj: OldPanel) -> Iterable[tuple[str, Any]]:
+        return _ACTIONS.items() if obj.sealed_secret else ()
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Nothing can be edited, so there is nothing to save."""
-        panel: OldPanel = context["original"]
-        buttons = [(self.url(name, panel), action) for name, action in _ACTIONS.items()]
-        own: dict[str, Any] = {"show_save": False, "show_save_and_continue": False}
-        own["buttons"] = buttons if panel.sealed_secret else []
+        own = {"show_save": False, "show_save_and_continue": False}
         return super().render_change_form(request, context | own, *args, **kwargs)
 
     @admin.display(description=gettext_lazy("people"), ordering="moved")

@@ -1,10 +1,8 @@
 """``pull_usage`` under kill -9 at random moments of its work: in the end booked = told, to the byte."""
 
 import json
-import os
 import random
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.commands import Here
 from tests.test_crash import PATIENCE, REPOSITORY, database  # noqa: F401  a fixture
-from tests.test_scripts import environment
 
 pytestmark = pytest.mark.slow
 KILLS = 8
@@ -82,30 +80,6 @@ def there() -> Iterator[There]:
     yield found
     found.shutdown()
     found.server_close()
-
-
-class Here:
-    """Our own panel, of which only commands run, on a database of its own."""
-
-    def __init__(self, database: dict[str, str]) -> None:  # noqa: F811
-        self._environment = environment(
-            **{"XPERT_ENV_FILE": os.devnull} | database,
-            SECRET_KEY="only-for-tests-" + "0123456789abcdef" * 4,
-            DJANGO_SETTINGS_MODULE="xpert_panel.settings",
-        )
-
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
-            cwd=REPOSITORY, env=self._environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    def run(self, *arguments: str) -> str:
-        process = self.begin(*arguments)
-        output, _ = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, output
-        return output
 
 
 def test_nothing_is_lost_or_doubled_whenever_it_is_killed(

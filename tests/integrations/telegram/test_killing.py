@@ -1,18 +1,15 @@
 """``telegram_bot`` under kill -9 at random moments: no update is lost, and none is acted on twice."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.commands import Here
 from tests.integrations.telegram.bot_api import TOKEN, BotApi, bot_api
 from tests.test_crash import PATIENCE, REPOSITORY, database  # noqa: F401  a fixture
-from tests.test_scripts import environment
 
 pytestmark = pytest.mark.slow
 KILLS = 20
@@ -51,37 +48,14 @@ def api() -> Iterator[BotApi]:
         yield found
 
 
-class Here:
-    """Our own panel, of which only commands run, on a database of its own."""
-
-    def __init__(self, database: dict[str, str], api: BotApi) -> None:  # noqa: F811
-        self._environment = environment(
-            **{"XPERT_ENV_FILE": os.devnull} | database,
-            SECRET_KEY="only-for-tests-" + "0123456789abcdef" * 4,
-            DJANGO_SETTINGS_MODULE="xpert_panel.settings",
-            XPERT_TELEGRAM_TOKEN=TOKEN,
-            XPERT_TELEGRAM_URL=api.url,
-        )
-
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
-            cwd=REPOSITORY, env=self._environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    def run(self, *arguments: str) -> str:
-        process = self.begin(*arguments)
-        output, _ = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, output
-        return output
-
-
 def test_nothing_is_lost_or_done_twice_whenever_it_is_killed(
     database: dict[str, str],  # noqa: F811
     api: BotApi,
 ) -> None:
-    here, draw = Here(database, api), random.Random(7)
+    here, draw = (
+        Here(database, XPERT_TELEGRAM_TOKEN=TOKEN, XPERT_TELEGRAM_URL=api.url),
+        random.Random(7),
+    )
     here.run("migrate", "-v0")
     here.run("shell", "-v0", "-c", SETUP)
     # What somebody presses, in this order, while the bot dies again and again.
